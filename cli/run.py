@@ -1,0 +1,56 @@
+"""`peter run`: what was executed, and how it ended."""
+
+from typing import Annotated
+
+import typer
+
+from ._group import noun
+from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
+from ._output import Document, Drawing, facts, show, table
+
+app = noun("Look at what was executed.")
+
+
+@app.command("list", epilog="Example: peter run list --json")
+def list_(
+    registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
+) -> None:
+    """List the runs, newest first."""
+    from peter.services import runs
+
+    show(runs.list_runs(open_workspace(registry, store)), json, _drawn_list)
+
+
+@app.command("show", epilog="Example: peter run show 7")
+def show_(
+    run: Annotated[str, typer.Argument(metavar="ID", help="As `peter run list` gives it.")],
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a run's parameters, metrics and trials."""
+    from peter.services import runs
+
+    show(runs.show_run(open_workspace(registry, store), run), json, _drawn_run)
+
+
+def _drawn_list(document: Document) -> Drawing:
+    yield table(
+        ["id", "kind", "state", "task", "started", "ended"],
+        (
+            [str(run["id"]), *(run[column] for column in ("kind", "state", "task", "started", "ended"))]
+            for run in document["runs"]
+        ),
+    )
+
+
+def _drawn_run(run: Document) -> Drawing:
+    yield facts({name: value for name, value in run.items() if name not in ("id", "trials")})
+    if run["trials"]:
+        yield table(
+            ["trial", "state", "configuration", "metrics"],
+            (
+                [number, trial["state"], trial["config"], trial["metrics"]]
+                for number, trial in enumerate(run["trials"], 1)
+            ),
+        )

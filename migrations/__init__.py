@@ -1,0 +1,1 @@
+"""The registry's schema as Alembic revisions; `peter.registry.schema` runs them."""

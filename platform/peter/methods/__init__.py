@@ -1,0 +1,89 @@
+"""What a method is: how a patch is grafted onto a frozen backbone and fitted. One file a method.
+
+A method declares; `training` executes. It sees tensors only: no registry, no paths, no Ray.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from torch import Tensor, nn
+
+from peter import plugins
+from peter.data.histories import Histories
+from peter.nn.backbone import Backbone
+from peter.task import Schema, TaskKind
+
+GROUP = "peter.methods"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a patch is made for. The frozen `body` is only ever read; a patch never owns it."""
+
+    body: Backbone
+    items: int  # V, rows of the item table, the reserved ones included
+    kind: TaskKind
+    schema: Schema
+    seed: int
+
+    @property
+    def outputs(self) -> int:
+        """K, outputs a user."""
+        return self.kind.width(self.schema)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Users with their answers: B histories and targets [B]."""
+
+    histories: Histories
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """A phase that solves: fills the patch from training users, strength chosen on validation users."""
+
+    name: str
+    fit: Callable[[Examples, Examples], None]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A phase that descends: only `parameters` move; the best validation epoch is kept, or the start."""
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's own
+    after_step: Callable[[], None] | None = None  # e.g. to restore owned weights
+
+
+Phase = ClosedForm | Gradient
+
+
+class Patch(Protocol):
+    """A trained answer to one task: an nn.Module whose state dict is exactly what was trained."""
+
+    def __call__(self, body: Backbone, histories: Histories) -> Tensor:
+        """Outputs [B, K] for B users."""
+
+
+class Method(Protocol):
+    """A way to answer a task on a frozen backbone."""
+
+    options: type[Any]  # frozen dataclass: this method's own `--set` keys with their defaults
+
+    def build(self, setting: Setting, options: Any) -> nn.Module:
+        """A fresh patch (see `Patch`), initialised from `setting.seed` alone."""
+
+    def phases(self, patch: nn.Module, setting: Setting, options: Any) -> Sequence[Phase]:
+        """How the patch is fitted, in order."""
+
+    def adapter_config(self, options: Any) -> Mapping[str, Any]:
+        """Keys of peft's `adapter_config.json` that only the method knows."""
+
+
+def method(name: str) -> Method:
+    """The installed method of that name. Raises UnknownName."""
+    return cast(Method, plugins.load(GROUP, name, "method"))

@@ -1,0 +1,34 @@
+"""What a patch may change inside a frozen body: three hooks at each of its sites."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class Graft(Protocol):
+    """Hooks at site s (0 .. sites-1); a site is one sub-layer with its LayerNorm, two of them a block.
+
+    All tensors are [L, B, C]. The body masks padded rows after the hooks.
+    """
+
+    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        """Between the sub-layer and its LayerNorm: `x` went in, `y` came out."""
+
+    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        """After the activation `y`, before the residual sum or the next sub-layer; `x` went in."""
+
+    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
+        """The LayerNorm to use instead of `frozen`, or `frozen` itself."""
+
+
+class Ungrafted:
+    """The body as it is."""
+
+    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return y
+
+    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return y
+
+    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
+        return frozen

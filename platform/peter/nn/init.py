@@ -1,0 +1,29 @@
+"""Initial values: truncated normal, every tensor from its own generator, so that no two start alike."""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+STD = 0.02
+
+
+def generator(*key: object) -> torch.Generator:
+    """A generator seeded by everything in `key` and by nothing else: (seed, name), (seed, epoch, step) ..."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+@torch.no_grad()
+def truncated_normal_(tensor: Tensor, seed: int, name: str, std: float = STD) -> Tensor:
+    """Fill in place from N(0, std^2) cut at two standard deviations; `name` sets the tensor apart."""
+    values = torch.empty(tensor.shape)
+    nn.init.trunc_normal_(values, std=std, a=-2 * std, b=2 * std, generator=generator(seed, name))
+    return tensor.copy_(values)
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Every matrix of `module` by `truncated_normal_` under its own name; biases and norms stay as built."""
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            truncated_normal_(parameter, seed, name)

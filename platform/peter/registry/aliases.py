@@ -1,0 +1,66 @@
+"""Aliases: movable names for versions of a task, with every move on record."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from peter.registry import tasks
+from peter.registry.models import Alias, AliasHistory, Patch, Task
+
+CHAMPION = "champion"  # the version that answers
+CHALLENGER = "challenger"
+
+
+def move(session: Session, patch: Patch, alias: str, actor: str, why: str) -> bool:
+    """Let `alias` of the patch's task name `patch`; False when it did already."""
+    task = tasks.hold(session, patch.task)
+    row = session.scalar(
+        select(Alias)
+        .where(Alias.task_id == task.id, Alias.alias == alias)
+        .execution_options(populate_existing=True)  # it may have been loaded before we held the task
+    )
+    before = row.version if row else None
+    if before == patch.version:
+        return False
+    if row:
+        row.version = patch.version
+    else:
+        session.add(Alias(task_id=task.id, alias=alias, version=patch.version))
+    session.add(
+        AliasHistory(
+            task_id=task.id, alias=alias, from_version=before, to_version=patch.version, actor=actor, why=why
+        )
+    )
+    session.flush()
+    after = {"version": patch.version, "why": why}
+    tasks.record(session, task, actor, "alias.move", f"{task.name}@{alias}", {"version": before}, after)
+    return True
+
+
+def version(session: Session, task: Task, alias: str) -> int | None:
+    """The version that `alias` names, or None."""
+    return session.scalar(select(Alias.version).where(Alias.task_id == task.id, Alias.alias == alias))
+
+
+def history(session: Session, task: Task) -> Sequence[AliasHistory]:
+    """Every move of the task's aliases, oldest first."""
+    return session.scalars(
+        select(AliasHistory).where(AliasHistory.task_id == task.id).order_by(AliasHistory.id)
+    ).all()
+
+
+def with_champions(session: Session) -> list[tuple[Task, Patch | None]]:
+    """All tasks by name, each with its champion (which carries its backbone), None for an unfinished one."""
+    pairs = session.scalars(
+        select(Patch)
+        .join(Alias, (Alias.task_id == Patch.task_id) & (Alias.version == Patch.version))
+        .where(Alias.alias == CHAMPION)
+    )
+    champions = {patch.task_id: patch for patch in pairs}
+    return [(task, champions.get(task.id)) for task in tasks.every(session)]
+
+
+def champions(session: Session) -> list[Patch]:
+    """The patch that answers for each finished task, by the task's name."""
+    return [patch for _, patch in with_champions(session) if patch]

@@ -1,0 +1,67 @@
+"""Patches: the numbered versions of a task."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from peter.errors import UnknownName
+from peter.registry import aliases, references, rows, tasks
+from peter.registry.models import Alias, Patch, Task
+
+
+def add(session: Session, patch: Patch, actor: str) -> Patch:
+    """Register `patch`, whose weights are in the object store, as its task's next version.
+
+    A request that was answered before gives the version that answered it.
+    """
+    task = tasks.hold(session, patch.task)
+    if known := answering(session, task, patch.request_sha256):
+        return known
+    patch.task, patch.backbone = task, rows.own(session, patch.backbone)
+    patch.label_set = rows.own(session, patch.label_set)
+    patch.version = rows.following(session, Patch.version, Patch.task_id == task.id)
+    session.add(patch)
+    session.flush()
+    after = {
+        "method": patch.method,
+        "backbone": f"{patch.backbone.name}@{patch.backbone.version}",
+        "labels_sha256": patch.label_set.sha256,
+        "weights_sha256": patch.weights_sha256,
+    }
+    tasks.record(session, task, actor, "patch.add", f"{task.name}@{patch.version}", after=after)
+    return patch
+
+
+def get(session: Session, reference: str) -> Patch:
+    """The patch `gender@3`, `gender@challenger`, or the champion of `gender`.
+
+    Raises:
+        InputError: `reference` is no reference.
+        UnknownName: no such task, version or alias; for an unfinished task there is none.
+    """
+    wanted = references.parse(reference)
+    task = tasks.get(session, wanted.name)
+    number = wanted.version or aliases.version(session, task, wanted.alias or aliases.CHAMPION)
+    patch = session.scalar(select(Patch).where(Patch.task_id == task.id, Patch.version == number))
+    if patch is None:
+        raise UnknownName("patch", reference, _known(session, task))
+    return patch
+
+
+def versions(session: Session, task: Task) -> Sequence[Patch]:
+    """All versions of a task, oldest first."""
+    return session.scalars(select(Patch).where(Patch.task_id == task.id).order_by(Patch.version)).all()
+
+
+def answering(session: Session, task: Task, request_sha256: str) -> Patch | None:
+    """The version that this very request made, if it was made before."""
+    return session.scalar(
+        select(Patch).where(Patch.task_id == task.id, Patch.request_sha256 == request_sha256)
+    )
+
+
+def _known(session: Session, task: Task) -> list[str]:
+    numbers = session.scalars(select(Patch.version).where(Patch.task_id == task.id))
+    moving = session.scalars(select(Alias.alias).where(Alias.task_id == task.id))
+    return [f"{task.name}@{tail}" for tail in (*numbers, *moving)]

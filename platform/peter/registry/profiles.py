@@ -1,0 +1,58 @@
+"""Profile tables: where each patch's outputs for all users of an event log are."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from peter.registry import audit, rows, tasks
+from peter.registry.aliases import CHAMPION
+from peter.registry.models import Alias, EventLog, Patch, ProfileTable, Task
+
+
+def replace(
+    session: Session, patch: Patch, log: EventLog, sha256: str, count: int, as_of: datetime, actor: str
+) -> ProfileTable:
+    """Let an object of `count` rows be the table of (task, patch, event log), instead of the one that was."""
+    task = tasks.hold(session, patch.task)
+    table = find(session, patch, log)
+    before = {"sha256": table.sha256, "rows": table.rows} if table else None
+    if table:
+        table.sha256, table.rows, table.as_of = sha256, count, as_of
+    else:
+        table = ProfileTable(
+            task_id=task.id,
+            patch=rows.own(session, patch),
+            event_log=rows.own(session, log),
+            sha256=sha256,
+            rows=count,
+            as_of=as_of,
+        )
+        session.add(table)
+    session.flush()
+    subject = f"{task.name}@{patch.version} on {log.name}@{log.version}"
+    audit.append(session, actor, "profile.replace", subject, before, {"sha256": sha256, "rows": count})
+    return table
+
+
+def find(session: Session, patch: Patch, log: EventLog) -> ProfileTable | None:
+    """The table of a patch's outputs for the users of `log`."""
+    return session.scalar(
+        select(ProfileTable)
+        .where(ProfileTable.patch_id == patch.id, ProfileTable.event_log_id == log.id)
+        .execution_options(populate_existing=True)  # it may have been loaded before `replace` held the task
+    )
+
+
+def current(session: Session) -> Sequence[ProfileTable]:
+    """The tables of all champions, by task; of one champion the newest event log first."""
+    return session.scalars(
+        select(ProfileTable)
+        .join(ProfileTable.patch)
+        .join(ProfileTable.event_log)
+        .join(Patch.task)
+        .join(Alias, (Alias.task_id == Patch.task_id) & (Alias.version == Patch.version))
+        .where(Alias.alias == CHAMPION, Task.retired_at.is_(None))
+        .order_by(Task.name, EventLog.version.desc())
+    ).all()

@@ -1,0 +1,121 @@
+"""Runs: what is being executed, by which process, and how it ended."""
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from peter.errors import UnknownName
+from peter.registry import audit
+from peter.registry.columns import utc_now
+from peter.registry.models import Run
+
+UNFINISHED = ("pending", "running")
+
+
+def start(
+    session: Session, kind: str, subject: str, params: dict[str, Any], actor: str, storage: str | None = None
+) -> Run:
+    """Register a run of this process; its id exists before any of its work does."""
+    run = Run(
+        kind=kind,
+        subject=subject,
+        state="running",
+        actor=actor,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        params=params,
+        storage=storage,
+    )
+    session.add(run)
+    session.flush()
+    audit.append(session, actor, "run.start", f"run {run.id}", after={"kind": kind, "subject": subject})
+    return run
+
+
+def resume(session: Session, run_id: int, actor: str) -> Run:
+    """Take an ended run up again in this process.
+
+    Raises:
+        UnknownName: there is no such run.
+    """
+    run = get(session, run_id)
+    session.refresh(run, with_for_update=True)
+    before = {"state": run.state}
+    run.state, run.host, run.pid, run.actor = "running", socket.gethostname(), os.getpid(), actor
+    run.error = run.ended_at = None
+    run.heartbeat_at = utc_now()
+    audit.append(session, actor, "run.resume", f"run {run.id}", before, {"state": run.state})
+    return run
+
+
+def heartbeat(session: Session, run_id: int) -> None:
+    """Note that a run is alive; a sign of life is no change, so the audit has none of it."""
+    session.execute(update(Run).where(Run.id == run_id).values(heartbeat_at=utc_now()))
+
+
+def finish(session: Session, run_id: int, metrics: dict[str, Any]) -> Run:
+    """End a run that did all it was to do."""
+    return _end(session, run_id, "done", metrics=metrics)
+
+
+def fail(session: Session, run_id: int, error: str) -> Run:
+    """End a run that could not go on; `error` is the sentence that the user got."""
+    return _end(session, run_id, "failed", error=error)
+
+
+def interrupt(session: Session, run_id: int, error: str) -> Run:
+    """End a run that was stopped and can be resumed."""
+    return _end(session, run_id, "interrupted", error=error)
+
+
+def interrupt_dead(session: Session) -> list[Run]:
+    """Mark the unfinished runs of this host whose processes are gone, and give them."""
+    here = select(Run).where(Run.state.in_(UNFINISHED), Run.host == socket.gethostname()).order_by(Run.id)
+    return [
+        interrupt(session, run.id, f"process {run.pid} ended without a word")
+        for run in session.scalars(here).all()
+        if not _alive(run.pid)
+    ]
+
+
+def get(session: Session, run_id: int) -> Run:
+    """The run of that id.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    run = session.get(Run, run_id)
+    if run is None:
+        newest = session.scalars(select(Run.id).order_by(Run.id.desc()).limit(10))
+        raise UnknownName("run", str(run_id), map(str, newest))
+    return run
+
+
+def every(session: Session) -> Sequence[Run]:
+    """All runs, newest first."""
+    return session.scalars(select(Run).order_by(Run.id.desc())).all()
+
+
+def _end(
+    session: Session, run_id: int, state: str, metrics: dict[str, Any] | None = None, error: str | None = None
+) -> Run:
+    run = get(session, run_id)
+    session.refresh(run, with_for_update=True)
+    before = {"state": run.state}
+    run.state, run.metrics, run.error, run.ended_at = state, metrics, error, utc_now()
+    audit.append(session, run.actor, f"run.{state}", f"run {run.id}", before, {"state": state})
+    return run
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process, but there
+        return True
+    return True

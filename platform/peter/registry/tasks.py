@@ -1,0 +1,115 @@
+"""Tasks and their label sets, and who may change them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from peter.errors import NameTaken, NotOwner, UnknownName
+from peter.registry import audit, names, rows
+from peter.registry.columns import utc_now
+from peter.registry.models import LabelSet, Task
+
+
+def add(session: Session, task: Task, actor: str) -> Task:
+    """Register a new task.
+
+    Raises:
+        InputError: the name is not allowed beside those of the other tasks.
+        NameTaken: a task has it, or had it before it was removed.
+    """
+    rows.lock(session, "task", "")  # one at a time: names must fit each other, not only differ
+    names.check_task(task.name, [other.name for other in every(session)])
+    if session.scalar(select(Task.id).where(Task.name == task.name)):
+        raise NameTaken(
+            f"A task called {task.name!r} was removed, and its history keeps the name; choose another."
+        )
+    session.add(task)
+    session.flush()
+    after = {"kind": task.kind, "owner": task.owner, "sensitive": task.sensitive, "outputs": task.outputs}
+    audit.append(session, actor, "task.add", task.name, after=after)
+    return task
+
+
+def get(session: Session, name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UnknownName: there is none, or it was removed.
+    """
+    task = session.scalar(select(Task).where(Task.name == name, Task.retired_at.is_(None)))
+    if task is None:
+        raise UnknownName("task", name, {other.name for other in every(session)})
+    return task
+
+
+def every(session: Session) -> Sequence[Task]:
+    """All tasks that were not removed, by name."""
+    return session.scalars(select(Task).where(Task.retired_at.is_(None)).order_by(Task.name)).all()
+
+
+def retire(session: Session, task: Task, actor: str) -> None:
+    """Remove a task from every list; its versions and their history stay."""
+    task = hold(session, task)
+    task.retired_at = utc_now()
+    record(session, task, actor, "task.retire", task.name)
+
+
+def authorise(task: Task, actor: str, force: bool) -> None:
+    """Let the owner, or anybody by force, change a task; `record` notes the force in the audit.
+
+    Raises:
+        NotOwner: somebody else's task, and no force.
+    """
+    if task.owner != actor and not force:
+        raise NotOwner(
+            f"Task {task.name!r} belongs to {task.owner}; ask them, or repeat the command with --force."
+        )
+
+
+def record(
+    session: Session,
+    task: Task,
+    actor: str,
+    action: str,
+    subject: str,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Append a change of `task` to the audit, naming the owner where it was somebody else's doing."""
+    if actor != task.owner:
+        after = {**(after or {}), "forced_past_owner": task.owner}
+    audit.append(session, actor, action, subject, before, after)
+
+
+def hold(session: Session, task: Task) -> Task:
+    """The task's row; others who would change it or number below it wait until the transaction ends."""
+    return session.scalars(
+        select(Task).where(Task.id == task.id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+
+
+def add_labels(session: Session, labels: LabelSet, actor: str) -> LabelSet:
+    """Register a checked label file of a task, or give the one with the same bytes."""
+    task = hold(session, labels.task)
+    if known := find_labels(session, task, labels.sha256):
+        return known
+    labels.task = task
+    session.add(labels)
+    session.flush()
+    after = {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256}
+    record(session, task, actor, "label_set.add", task.name, after=after)
+    return labels
+
+
+def find_labels(session: Session, task: Task, sha256: str) -> LabelSet | None:
+    """The task's label set with these bytes."""
+    return session.scalar(select(LabelSet).where(LabelSet.task_id == task.id, LabelSet.sha256 == sha256))
+
+
+def latest_labels(session: Session, task: Task) -> LabelSet | None:
+    """The task's newest label set."""
+    return session.scalar(
+        select(LabelSet).where(LabelSet.task_id == task.id).order_by(LabelSet.id.desc()).limit(1)
+    )

@@ -1,0 +1,67 @@
+"""One champion's answers for many users: what the label file observed, else what the patch predicts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from peter.data.event_log import EventLog
+from peter.data.labels import LabelTable
+from peter.data.splits import TEST, assign
+from peter.registry import models
+from peter.registry.objects import ObjectStore
+from peter.services import patch_objects
+from peter.services.fitting import Fitted
+from peter.services.frozen import Frozen
+
+USERS = 16_384  # a chunk; memory does not grow with the log
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A patch version with the labels it learnt from, ready to answer for any user of its backbone's log."""
+
+    fitted: Fitted
+    labels: dict[str, str]  # user -> the label file's own value
+    taught: frozenset[str]  # users whose labels the patch was trained, selected or calibrated on
+
+    @classmethod
+    def load(cls, objects: ObjectStore, row: models.Patch, base: Frozen) -> "Answerer":
+        """Read the patch and its label set from the store. Raises CorruptObject."""
+        table = LabelTable.decode(objects.read(row.label_set.sha256))
+        part = assign(table.users, base.salt)
+        taught = frozenset(user for user, at in zip(table.users, part, strict=True) if at != TEST)
+        labels = dict(zip(table.users, table.values, strict=True))
+        return cls(patch_objects.load(objects, row, base), labels, taught)
+
+    def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
+        """One row a user; see `schema`."""
+        kind, schema = self.fitted.setting.kind, self.fitted.setting.schema
+        histories = log.histories(rows)
+        predicted, chances = kind.profile(self.fitted.answer(histories), schema)
+        observed = [self.labels.get(user) for user in users]
+        values = [
+            guess if label is None else kind.observed(label, schema)
+            for guess, label in zip(predicted, observed, strict=True)
+        ]
+        return pa.table(
+            {
+                "user_id": users,
+                "value": values,
+                "probability": [
+                    chance if label is None else 1.0 for chance, label in zip(chances, observed, strict=True)
+                ],
+                "source": ["predicted" if label is None else "observed" for label in observed],
+                "predicted": predicted,
+                "predicted_probability": chances,
+                "in_sample": [user in self.taught for user in users],
+                "events": histories.lengths.numpy(),
+            }
+        )
+
+    def tables(self, log: EventLog) -> Iterator[pa.Table]:
+        """All users of the log, chunk by chunk."""
+        for first in range(0, len(log), USERS):
+            rows = np.arange(first, min(first + USERS, len(log)))
+            yield self.table(log, rows, log.user_ids[first : first + len(rows)])

@@ -1,0 +1,88 @@
+"""The whole path once, on data that anybody can install: from a behaviour log to users' profiles."""
+
+from pathlib import Path
+from typing import Any
+
+from peter.config import BackboneConfig, PretrainConfig
+from peter.data.sources import SOURCES, Source
+from peter.data.splits import TEST, assign
+from peter.errors import UnknownName
+from peter.progress import Progress
+from peter.registry import backbones
+from peter.services.events import import_events
+from peter.services.logs import open_log
+from peter.services.materialize import materialize
+from peter.services.pretrain import pretrain
+from peter.services.profiles import get
+from peter.services.recipes import DEFAULT_METHOD
+from peter.services.tasks import list_tasks, show_task
+from peter.services.train import add_task
+from peter.services.workspace import Workspace
+
+CARDS = 3
+PRETRAIN = PretrainConfig(epochs=12, patience=3)  # enough for these small logs, and the demo stays short
+SETTINGS = ["epochs=12", "patience=5"]
+
+
+def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
+    """Import, pre-train, add every task of the data, and answer for some held-out users.
+
+    What it makes is an ordinary workspace; run again, it goes on with what is missing.
+
+    Returns:
+        `tasks` as `task show` has them, `users` as `profile get`, and `next`, commands to try.
+
+    Raises:
+        InputError: no such data, or its package is not installed; the message has the command to install it.
+    """
+    if data not in SOURCES:
+        raise UnknownName("demo data set", data, SOURCES)
+    directory = workspace.root.parent / "demo" / data
+    directory.mkdir(parents=True, exist_ok=True)
+    source = SOURCES[data](directory)
+    name = data.partition("-")[0]
+    log = import_events(workspace, [source.events], name, None, None, None, 1, 1, progress)
+    pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), PRETRAIN, progress)
+    _add_tasks(workspace, name, source, progress)
+    materialize(workspace, list(source.labels), progress)
+    users = _held_out(workspace, name)
+    return {
+        "tasks": [show_task(workspace, task) for task in source.labels],
+        "users": get(workspace, users, live=False)["users"],
+        "next": _next(source, users[0]),
+    }
+
+
+def _add_tasks(workspace: Workspace, backbone: str, source: Source, progress: Progress) -> None:
+    finished = {task["name"] for task in list_tasks(workspace)["tasks"] if task["champion"]}
+    for task, labels in source.labels.items():
+        if task not in finished:
+            progress.say(f"task {task}")
+            add_task(
+                workspace, task, labels, None, "classification", DEFAULT_METHOD, backbone, None, "", False,
+                SETTINGS, 0, False, progress,
+            )  # fmt: skip
+
+
+def _held_out(workspace: Workspace, backbone: str) -> list[str]:
+    """Some users of the test split, whom nothing was trained on."""
+    with workspace.registry.read() as session:
+        row = backbones.get(session, backbone)
+    users = open_log(workspace, row.event_log).user_ids
+    return [user for user, part in zip(users, assign(users, row.salt), strict=True) if part == TEST][:CARDS]
+
+
+def _next(source: Source, user: str) -> list[str]:
+    task, labels = next(iter(source.labels.items()))
+    return [
+        f"peter profile get {user}",
+        f'peter profile query "{task}_p > 0.9" --limit 5',
+        f"peter task add again --labels {_short(labels)}",
+        f"peter tune {task} --trials 8",
+        "peter verify",
+    ]
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

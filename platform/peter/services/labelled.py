@@ -1,0 +1,58 @@
+"""The labelled users of one task, ready for a backbone: their histories, targets and split."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from peter.data.event_log import EventLog
+from peter.data.labels import LabelTable, match
+from peter.data.splits import TEST, TRAIN, VALID, assign
+from peter.errors import InputError
+from peter.methods import Examples, Setting
+from peter.services.frozen import Frozen
+from peter.task import Schema, TaskKind
+
+PARTS = {"training": TRAIN, "validation": VALID, "test": TEST}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Examples by part of the split; a test user is seen by nothing but the final report."""
+
+    train: Examples
+    valid: Examples
+    test: Examples
+    report: dict[str, Any]  # users with labels, without events, and by part
+
+
+def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, schema: Schema) -> Labelled:
+    """Join labels with events as they were before each label's own timestamp, and split by user.
+
+    Raises:
+        InputError: most users have no events, or a part of the split would be empty.
+    """
+    rows, kept, found = match(labels, log)
+    before = None if labels.timestamps is None else np.asarray(labels.timestamps)[kept]
+    histories = log.histories(rows, before)
+    targets = kind.encode([labels.values[at] for at in kept], schema)
+    part = assign([labels.users[at] for at in kept], base.salt)
+    report: dict[str, Any] = dict(found)
+    examples: list[Examples] = []
+    for name, value in PARTS.items():
+        users = torch.from_numpy(np.flatnonzero(part == value))
+        if not len(users):
+            raise InputError(
+                f"None of the {len(part)} labelled users with events falls into the {name} part of the split; "
+                "give labels of more users."
+            )
+        examples.append(Examples(histories.select(users), targets[users]))
+        report[name] = len(users)
+    train, valid, test = examples
+    return Labelled(train, valid, test, report)
+
+
+def setting(base: Frozen, kind: TaskKind, schema: Schema, seed: int) -> Setting:
+    """What a patch for this task on this backbone is made for."""
+    return Setting(base.body, base.items, kind, schema, seed)

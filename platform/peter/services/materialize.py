@@ -1,0 +1,67 @@
+"""Materialising: the answers of champions for all users, written once so that reading them needs no model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+
+from peter import faults
+from peter.data.event_log import EventLog
+from peter.progress import Progress
+from peter.registry import aliases, models, patches, profiles, runs
+from peter.registry.columns import utc_now
+from peter.services.answers import Answerer
+from peter.services.profiles import opened, provenance
+from peter.services.running import running
+from peter.services.workspace import Workspace
+
+
+def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Progress) -> dict[str, Any]:
+    """Write the answers of the champions of all (or the named) tasks, one Parquet object a task.
+
+    Returns:
+        `{tables: [{task, version, backbone, as_of, users, sha256}]}`.
+
+    Raises:
+        UnknownName: no such task, or it has no champion.
+    """
+    with workspace.registry.read() as session:
+        champions = [patches.get(session, name) for name in names] if names else aliases.champions(session)
+    params = {"tasks": [patch.task.name for patch in champions]}
+    with running(workspace, "score", "profiles", params, "peter profile materialize") as run:
+        tables = [_table(workspace, *ready, progress) for ready in opened(workspace, champions)]
+        workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(tables)}))
+    return {"tables": tables}
+
+
+def _table(
+    workspace: Workspace, patch: models.Patch, answerer: Answerer, log: EventLog, progress: Progress
+) -> dict[str, Any]:
+    as_of = utc_now()
+    with workspace.objects.holding(), workspace.objects.workspace() as directory:
+        path = directory / "answers.parquet"
+        _stream(path, answerer, log, progress, patch.task.name)
+        sha256 = workspace.objects.put_file(path)
+        faults.reach("profile.materialize:stored")
+
+        def register(session: Session) -> None:
+            row = session.get_one(models.Patch, patch.id)
+            profiles.replace(session, row, row.backbone.event_log, sha256, len(log), as_of, workspace.actor)
+
+        workspace.registry.write(register)
+    return {"task": patch.task.name, **provenance(patch, as_of), "users": len(log), "sha256": sha256}
+
+
+def _stream(path: Path, answerer: Answerer, log: EventLog, progress: Progress, name: str) -> None:
+    writer = None
+    try:
+        with progress.bar(f"score {name}", len(log), "users") as bar:
+            for table in answerer.tables(log):
+                writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+                writer.write_table(table)
+                bar.advance(len(table))
+    finally:
+        if writer:
+            writer.close()

@@ -1,0 +1,93 @@
+"""The patch object: peft's layout, holding only what the task trained, refused on any other backbone.
+
+`adapter_model.safetensors` is the stored object; its one metadata key carries `adapter_config.json`. Stock peft
+reads neither: a bottleneck patch on dilated convolutions is none of its methods.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import nn
+
+from peter.config import to_dict
+from peter.errors import CorruptObject
+from peter.methods import method
+from peter.registry import models
+from peter.registry.objects import ObjectStore
+from peter.services.fitting import Fitted
+from peter.services.frozen import Frozen
+from peter.services.labelled import setting
+from peter.services.recipes import Recipe
+from peter.task import kind
+
+CONFIG = "adapter_config"  # one key only: with two, safetensors' bytes are not deterministic
+
+
+def adapter_config(fitted: Fitted, base: Frozen) -> dict[str, Any]:
+    """peft's keys where they exist, then what pins the patch to its backbone and its item table."""
+    classes = fitted.setting.schema.get("classes", [])
+    return {
+        "peft_type": f"PETER_{fitted.recipe.method.upper()}",
+        "task_type": fitted.setting.kind.name.upper(),
+        "base_model_name_or_path": base.name,
+        "revision": str(base.version),
+        "base_model_sha256": base.sha256,
+        "item_vocab_sha256": base.vocab_sha256,
+        "label2id": {label: at for at, label in enumerate(classes)},
+        **method(fitted.recipe.method).adapter_config(fitted.recipe.options),
+    }
+
+
+def encode(fitted: Fitted, config: Mapping[str, Any]) -> bytes:
+    """The object's bytes: the same patch gives the same bytes."""
+    tensors = {name: tensor.contiguous() for name, tensor in fitted.patch.state_dict().items()}
+    return save(tensors, {CONFIG: json.dumps(config, sort_keys=True)})
+
+
+def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
+    """A patch as it was registered, ready to answer.
+
+    Raises:
+        CorruptObject: damaged, made for another backbone, or not exactly the tensors of its method.
+    """
+    recipe = Recipe.from_json({"method": row.method, "options": row.config["options"], "fit": row.fit})
+    made_for = setting(base, kind(row.task.kind), row.config["schema"], recipe.fit.seed)
+    patch = method(recipe.method).build(made_for, recipe.options)
+    name = f"{row.task.name}@{row.version}"
+    with safe_open(objects.path(row.weights_sha256), "pt") as file:
+        stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if stored != row.config["adapter"] or stored.get("base_model_sha256") != base.sha256:
+        raise CorruptObject(
+            f"The stored patch of {name} was made for another task or backbone than {base.reference}; "
+            "run `peter verify`."
+        )
+    _require_tensors(patch, tensors, name)
+    patch.load_state_dict(tensors)
+    return Fitted(recipe, made_for, patch.eval(), row.config["calibration"])
+
+
+def row_config(fitted: Fitted, adapter: Mapping[str, Any]) -> dict[str, Any]:
+    """The patch row's configuration: with the tensors, all that `load` needs."""
+    return {
+        "options": to_dict(fitted.recipe.options),
+        "schema": dict(fitted.setting.schema),
+        "calibration": fitted.calibration,
+        "adapter": dict(adapter),
+    }
+
+
+def _require_tensors(patch: nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
+    wanted = {key: (tensor.dtype, tensor.shape) for key, tensor in patch.state_dict().items()}
+    found = {key: (tensor.dtype, tensor.shape) for key, tensor in tensors.items()}
+    if wanted != found:
+        wrong = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        raise CorruptObject(
+            f"The stored patch of {name} holds other tensors than its method trains: {wrong[:5]}."
+        )
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise CorruptObject(f"The stored patch of {name} holds numbers that are not finite.")

@@ -1,0 +1,46 @@
+"""A request for a version: all that decides what it will be, checked and read before anything is written."""
+
+from dataclasses import dataclass
+
+from peter.data.labels import LabelTable
+from peter.methods import Setting
+from peter.registry import models
+from peter.services import frozen
+from peter.services.labelled import Labelled, prepare, setting
+from peter.services.logs import open_log
+from peter.services.recipes import Recipe
+from peter.services.workspace import Workspace
+from peter.task import Schema, TaskKind
+
+
+@dataclass(frozen=True)
+class Request:
+    """Labels, recipe and backbone of one version of one task."""
+
+    name: str
+    table: LabelTable
+    kind: TaskKind
+    schema: Schema
+    base: frozen.Frozen
+    recipe: Recipe
+    users: Labelled
+
+    @classmethod
+    def read(
+        cls, workspace: Workspace, name: str, table: LabelTable, kind: TaskKind, row: models.Backbone, recipe: Recipe
+    ) -> "Request":  # fmt: skip
+        """Load the backbone and join the labels with its events. Raises InputError."""
+        schema = kind.schema(table.values)
+        base = frozen.load(workspace, row)
+        users = prepare(base, open_log(workspace, row.event_log), table, kind, schema)
+        return cls(name, table, kind, schema, base, recipe, users)
+
+    @property
+    def setting(self) -> Setting:
+        """What the patch is made for."""
+        return setting(self.base, self.kind, self.schema, self.recipe.fit.seed)
+
+    @property
+    def identity(self) -> str:
+        """The same request is the same version."""
+        return self.recipe.identity(self.table.sha256, self.base.sha256)

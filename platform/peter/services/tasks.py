@@ -1,0 +1,101 @@
+"""What there is to know about tasks: lists, one task with its champion, its versions, a label file's report."""
+
+from pathlib import Path
+from typing import Any
+
+from peter.registry import aliases, backbones, models, patches, tasks
+from peter.services.workspace import Workspace
+
+
+def list_tasks(workspace: Workspace) -> dict[str, Any]:
+    """`{tasks: [{name, kind, owner, champion, backbone, updated}]}`."""
+    with workspace.registry.read() as session:
+        return {"tasks": [_line(task, champion) for task, champion in aliases.with_champions(session)]}
+
+
+def show_task(workspace: Workspace, name: str) -> dict[str, Any]:
+    """A task, its champion beside the baselines on test users, and its versions. Raises UnknownName."""
+    with workspace.registry.read() as session:
+        task = tasks.get(session, name)
+        version = aliases.version(session, task, aliases.CHAMPION)
+        made = patches.versions(session, task)
+    champion = next((patch for patch in made if patch.version == version), None)
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "owner": task.owner,
+        "description": task.description,
+        "sensitive": task.sensitive,
+        "champion": _answer(champion) if champion else None,
+        "versions": [_version(patch, version) for patch in made],
+    }
+
+
+def versions(workspace: Workspace, name: str) -> dict[str, Any]:
+    """`{versions: [..]}`, oldest first. Raises UnknownName."""
+    return {"versions": show_task(workspace, name)["versions"]}
+
+
+def report(workspace: Workspace, patch: models.Patch, promoted: bool, reason: str) -> dict[str, Any]:
+    """The task's document with a `report` on the version that was just made."""
+    document = show_task(workspace, patch.task.name)
+    return {**document, "report": {**_answer(patch), "promoted": promoted, "reason": reason}}
+
+
+def check_labels(
+    workspace: Workspace, labels: Path, column: str | None, kind: str | None, backbone: str | None
+) -> dict[str, Any]:
+    """What `task add` would make of a label file; nothing is changed. Raises InputError as it would."""
+    from peter.data.labels import read_labels
+    from peter.services import frozen
+    from peter.services.kinds import choose
+    from peter.services.labelled import prepare
+    from peter.services.logs import open_log
+
+    table = read_labels(labels, column)
+    chosen = choose(table, kind)
+    schema = chosen.schema(table.values)
+    with workspace.registry.read() as session:
+        row = backbones.get(session, backbone) if backbone else backbones.only(session)
+    users = prepare(frozen.load(workspace, row), open_log(workspace, row.event_log), table, chosen, schema)
+    return {"kind": chosen.name, "column": table.column, **schema, **table.report, **users.report}
+
+
+def _line(task: models.Task, champion: models.Patch | None) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "owner": task.owner,
+        "champion": champion.version if champion else None,
+        "backbone": _backbone(champion) if champion else None,
+        "updated": (champion.created_at if champion else task.created_at).isoformat(timespec="seconds"),
+    }
+
+
+def _version(patch: models.Patch, champion: int | None) -> dict[str, Any]:
+    return {
+        "version": patch.version,
+        "champion": patch.version == champion,
+        "method": patch.method,
+        "backbone": _backbone(patch),
+        "state": patch.state,
+        "params": patch.params,
+        "created": patch.created_at.isoformat(timespec="seconds"),
+        "gate": patch.metrics["gate"]["reason"],
+    }
+
+
+def _answer(patch: models.Patch) -> dict[str, Any]:
+    return {
+        "version": patch.version,
+        "backbone": _backbone(patch),
+        "method": patch.method,
+        "params": patch.params,
+        "backbone_params": patch.backbone.params,
+        "metrics": patch.metrics,
+        "certificate": patch.certificate["sha256"] if patch.certificate else None,
+    }
+
+
+def _backbone(patch: models.Patch) -> str:
+    return f"{patch.backbone.name}@{patch.backbone.version}"

@@ -1,0 +1,76 @@
+"""Proof that the registry and its store are what they say, and that every champion answers as it did."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from peter.errors import PeterError
+from peter.progress import Progress
+from peter.registry import aliases, audit, live, models
+from peter.registry.objects import ObjectStore
+from peter.services import certificates, frozen, patch_objects
+from peter.services.workspace import Workspace
+
+
+def verify(workspace: Workspace, quick: bool, progress: Progress) -> dict[str, Any]:
+    """Check the audit chain, every object and, unless `quick`, every champion's golden outputs.
+
+    Returns:
+        `checked` counts by kind and `problems`, one sentence each; no problem means an empty list.
+    """
+    with workspace.registry.read() as session:
+        broken = audit.verify(session)
+        needed = live.objects(session)
+        champions = aliases.champions(session)
+    problems = [] if broken is None else [f"Audit row {broken.id} was changed or follows a missing one."]
+    with progress.bar("hash objects", len(needed), "objects") as bar:
+        for sha256, users in needed.items():
+            problems += _told(lambda sha256=sha256: workspace.objects.verify(sha256), users)
+            bar.advance()
+    certified = [] if quick or problems else champions
+    with progress.bar("recompute golden outputs", len(certified), "champions") as bar:
+        for _, problem in recheck(workspace, certified):
+            problems += [problem] if problem else []
+            bar.advance()
+    checked = {"objects": len(needed), "champions": len(certified), "audit": broken is None}
+    return {"checked": checked, "problems": problems}
+
+
+def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple[models.Patch, str | None]]:
+    """Each patch with what is wrong with its golden outputs, recomputed from objects freshly read."""
+    objects = ObjectStore(workspace.objects.root)  # a new one trusts no hash that was checked before
+    fresh = Workspace(workspace.registry, objects, workspace.root)
+    bases: dict[int, frozen.Frozen] = {}
+    for row in patches:
+        name = f"{row.task.name}@{row.version}"
+        try:
+            if row.backbone_id not in bases:
+                bases[row.backbone_id] = frozen.load(fresh, row.backbone)
+            base = bases[row.backbone_id]
+            patch = patch_objects.load(objects, row, base).patch
+            certificates.check(base, patch, row.certificate or {}, name)
+        except PeterError as error:
+            yield row, str(error)
+        else:
+            yield row, None
+
+
+def require_others(workspace: Workspace, changing: str) -> int:
+    """Recompute the champions of all tasks but `changing`; how many there were.
+
+    Raises:
+        PeterError: one of them answers otherwise than it did.
+    """
+    with workspace.registry.read() as session:
+        others = [patch for patch in aliases.champions(session) if patch.task.name != changing]
+    for _, problem in recheck(workspace, others):
+        if problem:
+            raise PeterError(f"{problem} {changing} was left as it was.")
+    return len(others)
+
+
+def _told(check: Any, users: list[str]) -> list[str]:
+    try:
+        check()
+    except PeterError as error:
+        return [f"{error} It is {users[0]}."]
+    return []

@@ -1,0 +1,147 @@
+"""Making a version: train, evaluate beside baselines, judge, certify, and register in one transaction."""
+
+from time import perf_counter
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from peter import faults
+from peter.progress import Progress
+from peter.registry import aliases, models, patches, runs, tasks
+from peter.services import certificates, frozen, gate, patch_objects, verify
+from peter.services.evaluation import BASELINES, evaluate
+from peter.services.fitting import Fitted, fitted
+from peter.services.requests import Request
+from peter.services.running import running
+from peter.services.tasks import report
+from peter.services.workspace import Workspace
+
+
+def make(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
+    """Train, evaluate, certify and register the version that `request` asks for; the task's row exists.
+
+    A request that was answered before gives the version that answered it. The version and its promotion, if the
+    gate is passed, become visible in one transaction.
+
+    Raises:
+        Interrupted: stopped by a signal.
+        PeterError: the method or the store did what it must not; nothing was registered.
+    """
+    with workspace.registry.read() as session:
+        task = tasks.get(session, request.name)
+        known = patches.answering(session, task, request.identity)
+        champion = aliases.version(session, task, aliases.CHAMPION)
+    if known:
+        return report(workspace, known, known.version == champion, "this very request made it before")
+    again = f"peter task {'train' if champion else 'add'} {request.name} .."
+    params = {**request.recipe.to_json(), "backbone": request.base.reference}
+    with running(workspace, "train", request.name, params, again) as run:
+        return _trained(workspace, request, run, promote, progress)
+
+
+def _trained(
+    workspace: Workspace, request: Request, run: models.Run, promote: bool, progress: Progress
+) -> dict[str, Any]:
+    before, begin = frozen.fingerprint(request.base.body), perf_counter()
+    ours = fitted(request.recipe, request.setting, request.users, progress)
+    seconds = perf_counter() - begin
+    faults.reach("task.add:trained")
+    verdict = _judged(workspace, request, ours)
+    metrics = {**_measured(request, ours, progress), "gate": verdict.to_json(), "seconds": round(seconds, 3)}
+    frozen.require_untouched(request.base, before)
+    certificate = certificates.issue(request.base, ours.patch)
+    verify.require_others(workspace, request.name)
+    adapter = patch_objects.adapter_config(ours, request.base)
+    with workspace.objects.holding():
+        labels = workspace.objects.put_bytes(request.table.encode())
+        weights = workspace.objects.put_bytes(patch_objects.encode(ours, adapter))
+        faults.reach("task.add:stored")
+
+        def register(session: Session) -> models.Patch:
+            task = tasks.get(session, request.name)
+            label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
+            patch = patches.add(
+                session,
+                models.Patch(
+                    task=task,
+                    backbone=session.get_one(models.Backbone, request.base.id),
+                    label_set=label_set,
+                    method=request.recipe.method,
+                    config=patch_objects.row_config(ours, adapter),
+                    fit=request.recipe.to_json()["fit"],
+                    request_sha256=request.identity,
+                    weights_sha256=weights,
+                    params=ours.params,
+                    metrics=metrics,
+                    certificate=certificate,
+                    run_id=run.id,
+                ),
+                workspace.actor,
+            )
+            if promote and verdict.promote:
+                aliases.move(session, patch, aliases.CHAMPION, workspace.actor, verdict.reason)
+            runs.finish(session, run.id, {"version": patch.version, **metrics["test"]})
+            faults.reach("task.add:registered")
+            return patch
+
+        patch = workspace.registry.write(register)
+    faults.reach("task.add:committed")
+    return report(workspace, patch, promote and verdict.promote, verdict.reason)
+
+
+def _label_set(task: models.Task, request: Request, sha256: str) -> models.LabelSet:
+    report = {**request.table.report, **request.users.report}
+    return models.LabelSet(
+        task=task,
+        sha256=sha256,
+        rows=len(request.table.users),
+        users=len(set(request.table.users)),
+        report=report,
+    )
+
+
+def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, Any]:
+    """Test metrics of the patch beside its baselines, each fitted on the same users and calibrated alike."""
+    made_for, users = request.setting, request.users
+    contenders = {"ours": ours} | {
+        name: fitted(request.recipe.beside(name), made_for, users, progress)
+        for name in BASELINES
+        if name != request.recipe.method
+    }
+    answers = {name: contender.answer(users.test.histories) for name, contender in contenders.items()}
+    prior = request.kind.prior(users.train.targets, request.schema)
+    answers["majority"] = prior.expand_as(answers["ours"])
+    told = evaluate(made_for, users.test, answers, "ours")
+    test = told["metrics"].pop("ours")
+    valid = evaluate(made_for, users.valid, {"ours": ours.answer(users.valid.histories)}, "ours")
+    return {
+        "primary": request.kind.primary,
+        "test": test,
+        "valid": valid["metrics"]["ours"],
+        "baselines": told["metrics"],
+        "differences": told["differences"],
+        "users": users.report,
+    }
+
+
+def _judged(workspace: Workspace, request: Request, ours: Fitted) -> gate.Verdict:
+    """What the gate says of the new version against the champion and the majority, on validation users."""
+    valid = request.users.valid
+    with workspace.registry.read() as session:
+        task = tasks.get(session, request.name)
+        version = aliases.version(session, task, aliases.CHAMPION)
+        champion = patches.get(session, f"{request.name}@{version}") if version else None
+    if champion is None:
+        return gate.Verdict(True, "the first version", request.kind.primary, {})
+    same = (
+        champion.backbone.event_log_id == request.base.event_log_id
+        and champion.backbone.salt == request.base.salt
+    )
+    if not same or champion.config["schema"] != dict(request.schema):
+        reason = f"{request.name}@{version} reads other events or answers other classes; compare and promote by hand"
+        return gate.Verdict(False, reason, request.kind.primary, {})
+    theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
+    outputs = ours.outputs(valid.histories)
+    prior = request.kind.prior(request.users.train.targets, request.schema).expand_as(outputs)
+    rivals = {f"{request.name}@{version}": theirs.outputs(valid.histories), "majority": prior}
+    return gate.judge(request.setting, valid, outputs, rivals)

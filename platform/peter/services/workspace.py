@@ -1,0 +1,62 @@
+"""A workspace: one registry database and the store beside it, opened together."""
+
+import getpass
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from peter.errors import InputError
+from peter.registry import schema
+from peter.registry.database import Registry
+from peter.registry.objects import ObjectStore
+
+DEFAULT_REGISTRY = "sqlite:///.peter/registry.db"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a company's backbones, patches and profiles are."""
+
+    registry: Registry
+    objects: ObjectStore
+    root: Path  # of the store
+
+    @property
+    def runs(self) -> Path:
+        """Directory of the runs' own files (checkpoints, Ray's state); only its owner may read it."""
+        path = self.root / "runs"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def actor(self) -> str:
+        """Who the audit names: PETER_USER, or the account that runs the program."""
+        return os.environ.get("PETER_USER") or getpass.getuser()
+
+    @classmethod
+    def open(cls, url: str = DEFAULT_REGISTRY, store: Path | None = None) -> "Workspace":
+        """Open an existing workspace.
+
+        Raises:
+            NotInitialised: there is none.
+            SchemaMismatch: its schema is not this program's.
+        """
+        registry = Registry(url)
+        schema.require_current(registry)
+        return cls._beside(registry, store)
+
+    @classmethod
+    def create(cls, url: str = DEFAULT_REGISTRY, store: Path | None = None) -> "Workspace":
+        """Make the workspace, or complete one that was begun; existing work is left as it is."""
+        registry = Registry(url)
+        workspace = cls._beside(registry, store)
+        schema.upgrade(registry)
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        return workspace
+
+    @classmethod
+    def _beside(cls, registry: Registry, store: Path | None) -> "Workspace":
+        root = store or (registry.path.parent / "store" if registry.path else None)
+        if root is None:
+            raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
+        return cls(registry, ObjectStore(root / "objects"), root)

@@ -1,0 +1,263 @@
+"""What every task kind and every method must keep, as test classes: subclass one and name the plugin.
+
+class TestMine(MethodContract):
+    method = my_package.mine.plugin
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from peter import task
+from peter.config import BackboneConfig, FitConfig
+from peter.data.histories import RESERVED, Histories
+from peter.errors import InputError
+from peter.methods import Examples, Gradient, Method, Setting
+from peter.nn.backbone import Backbone, build_backbone
+from peter.progress import Silent
+from peter.task import TaskKind
+from peter.training.fit import fit, predict
+
+ITEMS = 44  # V of the toy world
+USERS = 90
+
+
+def tiny_body(items: int = ITEMS, seed: int = 0, **shape: Any) -> Backbone:
+    """A frozen random body: 8 channels, 2 blocks, windows of 10 events, unless `shape` says otherwise."""
+    config = BackboneConfig(**{"channels": 8, "blocks": 2, "max_length": 10, **shape})
+    return build_backbone(config, items, seed).requires_grad_(False)
+
+
+def toy_users(
+    users: int = USERS, types: int = 2, items: int = ITEMS, events: int = 25, seed: int = 0
+) -> tuple[Histories, Tensor]:
+    """Users of hidden types [B], 1 to `events` events each, two thirds on the type's own items."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.randint(types, (users,), generator=generator)
+    lengths = torch.randint(1, events + 1, (users,), generator=generator)
+    owner = kinds.repeat_interleave(lengths)  # [N]
+    share = (items - RESERVED) // types
+    anything = torch.randint(share * types, owner.shape, generator=generator)
+    drawn = torch.where(
+        torch.rand(owner.shape, generator=generator) < 2 / 3, owner * share + anything % share, anything
+    )
+    return Histories(drawn + RESERVED, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])), kinds
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """A hash of names and bits."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(
+            name.encode() + tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
+
+
+class TaskKindContract:
+    """Set `kind`, labels `values` of thirty users or more, a `foreign` label and `hopeless` labels."""
+
+    kind: TaskKind
+    values: Sequence[str]
+    foreign: str
+    hopeless: Sequence[str]
+
+    def world(self) -> tuple[task.Schema, Tensor, Tensor]:
+        """Schema, targets [B] and outputs [B, K] of no merit."""
+        schema = self.kind.schema(self.values)
+        generator = torch.Generator().manual_seed(0)
+        shape = (len(self.values), self.kind.width(schema))
+        return schema, self.kind.encode(self.values, schema), torch.randn(shape, generator=generator)
+
+    def test_the_schema_is_json_that_rows_do_not_reorder(self) -> None:
+        schema = self.kind.schema(self.values)
+        assert json.loads(json.dumps(schema)) == schema
+        assert self.kind.schema(self.values[::-1]) == schema
+
+    def test_hopeless_labels_are_refused(self) -> None:
+        with pytest.raises(InputError):
+            self.kind.schema(self.hopeless)
+
+    def test_a_foreign_label_is_refused_by_name(self) -> None:
+        with pytest.raises(InputError, match=self.foreign):
+            self.kind.encode([*self.values, self.foreign], self.kind.schema(self.values))
+
+    def test_the_loss_is_a_mean_that_descends(self) -> None:
+        _, targets, outputs = self.world()
+        outputs.requires_grad_(True)
+        whole = self.kind.loss(outputs, targets)
+        halves = [self.kind.loss(outputs[at::2], targets[at::2]) * len(targets[at::2]) for at in (0, 1)]
+        assert whole.item() == pytest.approx(sum(halves).item() / len(targets), rel=1e-4)  # type: ignore[union-attr]
+        whole.backward()
+        assert outputs.grad is not None
+        assert outputs.grad.abs().sum() > 0
+
+    def test_the_prior_is_better_than_nothing(self) -> None:
+        schema, targets, outputs = self.world()
+        prior = self.kind.prior(targets, schema).expand_as(outputs)
+        assert self.score(prior, targets) < self.score(outputs, targets)
+
+    def test_a_linear_fit_finds_a_plain_answer(self) -> None:
+        schema, targets, outputs = self.world()
+        noise = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(1))
+        features = torch.cat([targets.float().reshape(len(targets), -1), noise], 1)  # [B, F]
+        train, valid = torch.randperm(len(targets), generator=torch.Generator().manual_seed(2)).chunk(2)
+        weight, bias = self.kind.fit_linear(
+            (features[train], targets[train]), (features[valid], targets[valid]), schema
+        )
+        assert (weight.shape, bias.shape) == ((outputs.shape[1], features.shape[1]), outputs.shape[1:])
+        assert weight.dtype == bias.dtype == torch.float32
+        prior = self.kind.prior(targets[train], schema).expand_as(outputs)
+        assert self.score(features @ weight.T + bias, targets) < self.score(prior, targets)
+        sparse, same = self.kind.fit_linear(
+            (csr_matrix(features[train]), targets[train]),
+            (csr_matrix(features[valid]), targets[valid]),
+            schema,
+        )
+        torch.testing.assert_close((sparse, same), (weight, bias), rtol=1e-2, atol=1e-2)
+
+    def test_weights_count_users(self) -> None:
+        _, targets, outputs = self.world()
+        weights = torch.arange(len(targets)).remainder(3).float()[None]
+        rows = torch.arange(len(targets)).repeat_interleave(weights[0].long())
+        got = self.kind.metrics(outputs, targets, weights)
+        assert self.kind.primary in got
+        for name, expected in self.kind.metrics(
+            outputs[rows], targets[rows], torch.ones(1, len(rows))
+        ).items():
+            torch.testing.assert_close(got[name], expected, rtol=1e-5, atol=1e-6, msg=name)
+
+    def test_calibration_is_json_and_repeatable(self) -> None:
+        _, targets, outputs = self.world()
+        calibration = self.kind.calibrate(outputs, targets)
+        assert calibration == json.loads(json.dumps(self.kind.calibrate(outputs, targets)))
+        after = self.kind.calibrated(outputs, calibration)
+        assert after.shape == outputs.shape
+        assert self.score(after, targets) <= self.score(outputs, targets) + 1e-6
+
+    def test_a_profile_has_a_value_and_a_probability(self) -> None:
+        schema, _, outputs = self.world()
+        values, chances = self.kind.profile(outputs, schema)
+        assert len(values) == len(chances) == len(outputs)
+        assert all(0 <= chance <= 1 for chance in chances)
+        assert json.loads(json.dumps(values)) == values
+        assert isinstance(values[0], type(self.kind.observed(self.values[0], schema)))
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        """The primary metric, lower is better."""
+        return float(self.kind.metrics(outputs, targets, torch.ones(1, len(targets)))[self.kind.primary])
+
+
+class MethodContract:
+    """Set `method`; `settings` changes its options, `kind_name` the task that it is tried on."""
+
+    method: Method
+    settings: dict[str, Any] = {}  # noqa: RUF012 - replaced by subclasses, never changed
+    kind_name = "classification"
+    learns = True  # sixty users on a random body are enough to beat the prior
+    config = FitConfig(epochs=2, batch_users=16, weight_decay=0.1, threads=1)
+
+    def setting(self, types: int = 2, seed: int = 0) -> Setting:
+        kind = task.kind(self.kind_name)
+        labels = [str(number) for number in range(types)]
+        return Setting(tiny_body(), ITEMS, kind, kind.schema(labels), seed)
+
+    def build(self, setting: Setting) -> nn.Module:
+        return self.method.build(setting, self.method.options(**self.settings))
+
+    def examples(self, types: int = 2) -> tuple[Examples, Examples]:
+        """Training and validation users."""
+        histories, targets = toy_users(types=types)
+        train, valid = torch.arange(USERS).split([60, 30])
+        return (
+            Examples(histories.select(train), targets[train]),
+            Examples(histories.select(valid), targets[valid]),
+        )
+
+    def fitted(self, setting: Setting, types: int = 2) -> nn.Module:
+        patch, options = self.build(setting), self.method.options(**self.settings)
+        phases = self.method.phases(patch, setting, options)
+        for _ in fit(patch, phases, *self.examples(types), setting, self.config, Silent()):
+            pass
+        return patch
+
+    def test_the_seed_alone_decides_a_fresh_patch(self) -> None:
+        setting = self.setting()
+        first = fingerprint(self.build(setting).state_dict())
+        torch.rand(7)
+        assert fingerprint(self.build(setting).state_dict()) == first
+
+    def test_every_user_gets_an_answer(self) -> None:
+        """Also one without any event."""
+        setting = self.setting(types=3)
+        histories = Histories(torch.tensor([4, 5, 6, 4]), torch.tensor([0, 3, 3, 4]))
+        outputs = predict(self.fitted(setting, types=3), setting.body, histories)
+        assert outputs.shape == (3, 3)
+        assert outputs.isfinite().all()
+
+    def test_an_answer_does_not_depend_on_the_others(self) -> None:
+        setting = self.setting()
+        patch, (histories, _) = self.fitted(setting), toy_users(seed=1)
+        order = torch.randperm(USERS, generator=torch.Generator().manual_seed(2))
+        outputs = predict(patch, setting.body, histories)
+        shuffled = predict(patch, setting.body, histories.select(order))
+        torch.testing.assert_close(shuffled, outputs[order], rtol=1e-4, atol=1e-5)
+        alone = predict(patch, setting.body, histories.select(order[:1]))
+        torch.testing.assert_close(alone, outputs[order[:1]], rtol=1e-4, atol=1e-5)
+
+    def test_only_the_patch_moves(self) -> None:
+        setting = self.setting()
+        patch, options = self.build(setting), self.method.options(**self.settings)
+        own = {id(tensor) for tensor in patch.parameters()}
+        theirs = {tensor.data_ptr() for tensor in setting.body.parameters()}
+        assert not theirs & {tensor.data_ptr() for tensor in patch.state_dict().values()}
+        for phase in self.method.phases(patch, setting, options):
+            if isinstance(phase, Gradient):
+                assert {id(tensor) for tensor in phase.parameters} <= own
+        before = fingerprint(setting.body.state_dict())
+        self.fitted(setting)
+        assert fingerprint(setting.body.state_dict()) == before
+
+    def test_tasks_in_either_order_give_the_same_bits(self) -> None:
+        first, second = self.setting(), self.setting(types=3)
+        one = self.bits(lambda: self.fitted(first)), self.bits(lambda: self.fitted(second, types=3))
+        other = self.bits(lambda: self.fitted(second, types=3)), self.bits(lambda: self.fitted(first))
+        assert one == other[::-1]
+
+    def test_a_patch_loaded_again_answers_bit_for_bit(self) -> None:
+        setting, other = self.setting(), self.setting(types=3)
+        histories, _ = toy_users(seed=1)
+        states = [self.fitted(setting).state_dict(), self.fitted(other, types=3).state_dict()]
+        answers = []
+        for at, made in ((0, setting), (1, other), (0, setting)):
+            patch = self.build(made)
+            patch.load_state_dict(states[at])
+            answers.append(predict(patch, made.body, histories))
+        assert torch.equal(answers[0], answers[2])
+        assert answers[1].shape == (USERS, 3)
+
+    def test_a_fitted_patch_beats_the_prior_on_new_users(self) -> None:
+        if not self.learns:
+            pytest.skip("nothing can be learnt from so little")
+        setting = self.setting()
+        (histories, targets), weights = toy_users(seed=1), torch.ones(1, USERS)
+        outputs = predict(self.fitted(setting), setting.body, histories)
+        prior = setting.kind.prior(toy_users()[1], setting.schema).expand_as(outputs)
+        got, chance = (
+            setting.kind.metrics(x, targets, weights)[setting.kind.primary] for x in (outputs, prior)
+        )
+        assert got.item() < chance.item()
+
+    def test_the_adapter_config_is_json(self) -> None:
+        config = self.method.adapter_config(self.method.options(**self.settings))
+        assert json.loads(json.dumps(config)) == config
+        assert "peft_type" in config
+
+    def bits(self, make: Callable[[], nn.Module]) -> str:
+        return fingerprint(make().state_dict())

@@ -1,0 +1,150 @@
+"""Fitting a patch: the phases that its method declares, one epoch at a time; the body is only read."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from peter.config import FitConfig
+from peter.data.histories import Histories
+from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
+from peter.nn.backbone import Backbone
+from peter.nn.init import generator
+from peter.progress import Progress
+from peter.training.threads import threads
+
+EVENTS = 32_768  # whose activations are kept at once while gradients are summed
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One step of a fit, as a tuner sees it."""
+
+    phase: str
+    epoch: int  # 0: the state before the first epoch of the phase
+    train_loss: float | None  # mean over users; None where nothing descends
+    valid_score: float  # the kind's primary metric on validation users, lower is better
+    best: bool  # whether the phase has not been better before
+    seconds: float
+
+
+def fit(
+    patch: nn.Module,
+    phases: Sequence[Phase],
+    train: Examples,
+    valid: Examples,
+    setting: Setting,
+    config: FitConfig,
+    progress: Progress,
+) -> Iterator[EpochReport]:
+    """Fill `patch`. Whoever stops early, or is interrupted, is left with the best validation epoch so far."""
+    assert not any(tensor.requires_grad for tensor in setting.body.parameters())
+    patch.requires_grad_(False)
+    with threads(config.threads):
+        for phase in phases:
+            if isinstance(phase, ClosedForm):
+                yield _solve(patch, phase, train, valid, setting)
+            else:
+                yield from _Descent(patch, phase, train, valid, setting, config).run(progress)
+
+
+def predict(patch: nn.Module, body: Backbone, histories: Histories, events: int = EVENTS) -> Tensor:
+    """Outputs [B, K] on the CPU, about `events` events at a time."""
+    patch.eval()
+    with torch.inference_mode():
+        parts = [patch(body, histories.select(users)).cpu() for users in histories.batches(events)]
+        return torch.cat(parts) if parts else patch(body, histories).cpu()
+
+
+def _solve(
+    patch: nn.Module, phase: ClosedForm, train: Examples, valid: Examples, setting: Setting
+) -> EpochReport:
+    begin = time.perf_counter()
+    phase.fit(train, valid)
+    score = _score(patch, valid, setting)
+    return EpochReport(phase.name, 0, None, score, True, time.perf_counter() - begin)
+
+
+def _score(patch: nn.Module, valid: Examples, setting: Setting) -> float:
+    outputs = predict(patch, setting.body, valid.histories)
+    scores = setting.kind.metrics(outputs, valid.targets, torch.ones(1, len(valid.targets)))
+    return float(scores[setting.kind.primary])
+
+
+class _Descent:
+    """A `Gradient` phase under AdamW over its own parameters and no others."""
+
+    def __init__(
+        self,
+        patch: nn.Module,
+        phase: Gradient,
+        train: Examples,
+        valid: Examples,
+        setting: Setting,
+        config: FitConfig,
+    ) -> None:
+        self.patch, self.phase, self.setting, self.config = patch, phase, setting, config
+        self.train, self.valid = train, valid
+        self.loss = phase.loss or setting.kind.loss
+        self.optimizer = torch.optim.AdamW(
+            phase.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def run(self, progress: Progress) -> Iterator[EpochReport]:
+        """The state before, then epoch after epoch; at the end the best state is put back."""
+        best, lowest, waited = self._state(), float("inf"), 0
+        self._require_grad(True)
+        try:
+            with progress.bar(self.phase.name, self.config.epochs, "epoch") as bar:
+                for epoch in range(self.config.epochs + 1):
+                    report = self._epoch(epoch, lowest)
+                    if report.best:
+                        best, lowest, waited = self._state(), report.valid_score, 0
+                    waited += not report.best
+                    bar.advance(min(epoch, 1), f"{self.setting.kind.primary} {report.valid_score:.4f}")
+                    yield report
+                    if waited >= self.config.patience:
+                        break
+        finally:
+            self._require_grad(False)
+            self._restore(best)
+
+    def _epoch(self, epoch: int, lowest: float) -> EpochReport:
+        begin = time.perf_counter()
+        loss = self._descend(epoch) if epoch else None
+        score = _score(self.patch, self.valid, self.setting)
+        return EpochReport(self.phase.name, epoch, loss, score, score < lowest, time.perf_counter() - begin)
+
+    def _descend(self, epoch: int) -> float:
+        """One pass over the training users, in an order that (seed, phase, epoch) decides; the mean loss."""
+        self.patch.train()
+        users = len(self.train.targets)
+        order = torch.randperm(users, generator=generator(self.config.seed, self.phase.name, epoch))
+        losses = [self._step(batch) * len(batch) for batch in order.split(self.config.batch_users)]
+        return sum(losses) / users
+
+    def _step(self, users: Tensor) -> float:
+        """One update; the gradient of long histories is summed over parts that fit into memory."""
+        self.optimizer.zero_grad()
+        histories, targets, total = self.train.histories.select(users), self.train.targets[users], 0.0
+        for part in histories.batches(EVENTS):
+            outputs = self.patch(self.setting.body, histories.select(part))  # [b, K]
+            loss = self.loss(outputs, targets[part].to(outputs.device)) * (len(part) / len(users))
+            loss.backward()
+            total += loss.item()
+        self.optimizer.step()
+        if self.phase.after_step:
+            self.phase.after_step()
+        return total
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self.patch.state_dict().items()}
+
+    def _restore(self, state: dict[str, Tensor]) -> None:
+        self.patch.load_state_dict(state)
+
+    def _require_grad(self, required: bool) -> None:
+        for tensor in self.phase.parameters:
+            tensor.requires_grad_(required)

@@ -1,0 +1,173 @@
+"""One class out of a few for each user: gender, age group, life status."""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from peter.errors import InputError
+from peter.task import Schema, Scores
+from peter.training import metrics
+from peter.training.calibration import temperature
+
+MOST_CLASSES = 50  # more distinct numbers than this are a quantity, not classes
+RARE = 5  # classes with fewer users are named in the schema
+UNKNOWN = "unknown"
+STRENGTHS = tuple(
+    10 ** (half / 2) for half in range(-8, 5)
+)  # 1/penalty, the most cautious first: 1e-4 .. 1e2
+PATIENCE = 2  # strengths in a row that may be worse before the search ends
+METRICS = {
+    "accuracy": metrics.accuracy,
+    "macro_f1": metrics.macro_f1,
+    "roc_auc": metrics.roc_auc,
+    "log_loss": metrics.log_loss,
+    "ece": metrics.ece,
+}
+
+
+class Classification:
+    """Linear outputs, one a class, under cross-entropy; see `peter.task.TaskKind` for the letters."""
+
+    name = "classification"
+    primary = "log_loss"
+
+    def fits(self, values: Sequence[str], repeated: bool) -> bool:
+        users = Counter(values)
+        if repeated or any(";" in value for value in users):  # several answers a user
+            return False
+        numbers = all(_number(value) is not None for value in users)
+        return not numbers or (len(users) <= MOST_CLASSES and min(users.values(), default=0) > 1)
+
+    def schema(self, values: Sequence[str]) -> Schema:
+        users = Counter(values)
+        if len(users) < 2:
+            held = f"only the class {next(iter(users))!r}" if users else "no class"
+            raise InputError(
+                f"The labels hold {held}, so there is nothing to tell apart; give at least two classes."
+            )
+        classes = _ordered(users)
+        return {
+            "classes": classes,
+            "rare": {name: users[name] for name in classes if users[name] < RARE},
+            "abstain": 0.0,
+        }
+
+    def encode(self, values: Sequence[str], schema: Schema) -> Tensor:
+        rows = {name: row for row, name in enumerate(schema["classes"])}
+        unknown = sorted(set(values) - rows.keys())
+        if unknown:
+            raise InputError(
+                f"The label {unknown[0]!r} is none of this task's classes ({', '.join(rows)}); correct it, "
+                "or add a new task for the new classes."
+            )
+        return torch.tensor([rows[value] for value in values], dtype=torch.long)  # [B]
+
+    def width(self, schema: Schema) -> int:
+        return len(schema["classes"])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, targets)
+
+    def prior(self, targets: Tensor, schema: Schema) -> Tensor:
+        """Logarithms of the class frequencies, one user added to each class so that none is impossible."""
+        counts = targets.bincount(minlength=self.width(schema)) + 1.0  # [K]
+        return (counts / counts.sum()).log()
+
+    def fit_linear(
+        self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema
+    ) -> tuple[Tensor, Tensor]:
+        """Multinomial logistic regression; the strength with the best validation log-loss.
+
+        Without validation users the most cautious strength stands.
+        """
+        features, targets = _array(valid[0]), valid[1]
+        lowest, best, worse = math.inf, None, 0
+        for weight, bias in _path(_array(train[0]), train[1], self.prior(train[1], schema)):
+            loss = float(self.loss(_outputs(features, weight, bias), targets)) if len(targets) else lowest
+            if best is None or loss < lowest:
+                lowest, best, worse = loss, (weight, bias), 0
+            elif (worse := worse + 1) == PATIENCE:
+                break
+        assert best is not None
+        return best
+
+    def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        return {"temperature": temperature(outputs, targets)}
+
+    def calibrated(self, outputs: Tensor, calibration: Mapping[str, float]) -> Tensor:
+        return outputs / calibration["temperature"]
+
+    def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
+        return {name: metric(outputs, targets, weights) for name, metric in METRICS.items()}
+
+    def profile(self, outputs: Tensor, schema: Schema) -> tuple[list[Any], list[float]]:
+        chances, rows = outputs.double().softmax(1).max(1)  # [B]
+        values = [
+            schema["classes"][row] if chance >= schema["abstain"] else UNKNOWN
+            for row, chance in zip(rows.tolist(), chances.tolist(), strict=True)
+        ]
+        return values, chances.tolist()
+
+    def observed(self, value: str, schema: Schema) -> Any:
+        return value
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _ordered(classes: Iterable[str]) -> list[str]:
+    """By number if all are numbers, else as text: 2 before 10, and "10" before "2nd"."""
+    numbers = {name: _number(name) for name in classes}
+    if None in numbers.values():
+        return sorted(numbers)
+    return sorted(numbers, key=lambda name: (numbers[name], name))
+
+
+def _array(features: Any) -> Any:
+    """A tensor or a sparse matrix for scikit-learn, in double precision: float32 stalls the solver."""
+    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
+
+
+def _outputs(features: Any, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.from_numpy(features @ weight.double().numpy().T) + bias  # [B, K]
+
+
+def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weight [K, F] and bias [K] for each strength, every fit started from the one before.
+
+    A class without training users keeps no weight and a bias that gives it its prior chance.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # a second to import: only those who fit pay it
+    from sklearn.linear_model import LogisticRegression
+
+    weight, bias = torch.zeros(len(prior), features.shape[1]), prior
+    present = targets.unique()  # [k]
+    if len(present) < 2:
+        yield weight, bias
+        return
+    model = LogisticRegression(warm_start=True, tol=1e-5, max_iter=1000)
+    for strength in STRENGTHS:
+        with warnings.catch_warnings():  # validation users judge an unfinished fit like any other
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(C=strength).fit(features, targets.numpy())
+        coefficients, intercepts = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+        if len(present) == 2:  # one logit z: the same as outputs -z/2 and z/2
+            coefficients, intercepts = (torch.cat([-z / 2, z / 2]) for z in (coefficients, intercepts))
+        level = _outputs(features, coefficients, intercepts).logsumexp(1).mean()
+        weight, bias = weight.clone(), prior + level.float()
+        weight[present], bias[present] = coefficients.float(), intercepts.float()
+        yield weight, bias
+
+
+plugin = Classification()

@@ -1,0 +1,112 @@
+"""What a reader sees: tables that fit, nothing hidden, nothing that the data could smuggle in."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from peter.cli import _cards, _metrics, _output
+
+
+def _drawn(*parts, width=80):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    for part in parts:
+        console.print(part, markup=False)
+    return console.file.getvalue()
+
+
+def _around(value, half=0.02):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def _patch(**differences):
+    metrics = ("accuracy", "macro_f1", "roc_auc", "log_loss", "ece")
+    return {
+        "version": 2,
+        "backbone": "movies@1",
+        "params": 12_345,
+        "backbone_params": 600_000,
+        "metrics": {
+            "primary": "log_loss",
+            "test": dict.fromkeys(metrics, _around(0.7)),
+            "baselines": {name: dict.fromkeys(metrics, _around(0.6)) for name in differences},
+            "differences": {name: {"log_loss": found} for name, found in differences.items()},
+        },
+    }
+
+
+def test_the_metric_table_fits_a_narrow_terminal():
+    page = _drawn(*_metrics.metric_table({"occupation": _patch(bag=_around(-0.1), majority=_around(-0.1))}))
+    assert max(map(len, page.splitlines())) <= 80
+    for word in (
+        "occupation@2",
+        "12,345 (2.1%)",
+        "bag",
+        "majority",
+        "0.700",
+        "0.68..0.72",
+        "0.600",
+        "log_loss",
+    ):
+        assert word in page
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (
+            _around(0.1),
+            "The baseline bag is better than gender@2: its log_loss is lower by 0.100 [0.080, 0.120].",
+        ),
+        (_around(0.01), "The baseline bag is better, though perhaps by chance, than gender@2"),
+        (_around(-0.1), None),
+    ],
+)
+def test_a_better_baseline_is_named(difference, said):
+    sentences = " ".join(_metrics.better_baselines("gender", _patch(bag=difference)))
+    assert sentences.startswith(said) if said else sentences == ""
+
+
+def test_a_card_shows_every_task_and_obeys_no_escape():
+    answer = {
+        "value": "[bold]F",
+        "probability": 0.834,
+        "version": 3,
+        "source": "predicted",
+        "in_sample": True,
+    }
+    user = {
+        "user_id": "4\x1b[2J",
+        "events": 1200,
+        "tasks": {"gender": {**answer, "as_of": "2026-01-02T03:04"}},
+    }
+    page = _drawn(_cards.card(user))
+    assert "\x1b" not in page
+    for word in ("[bold]F", "83%", "predicted, in", "2026-01-02", "1,200 events"):
+        assert word in page
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (True, "yes"), (1234567, "1,234,567"), (0.123456, "0.1235"), ({"a": [1]}, '{"a": [1]}')],
+)
+def test_cells(value, shown):
+    assert str(_output.text(value)) == shown
+
+
+def test_a_json_document_is_all_that_is_printed(capsys):
+    _output.show({"tasks": []}, True, lambda document: iter(["drawn"]))
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"tasks": []}
+    assert printed.err == ""
+
+
+def test_numbers_that_json_does_not_know_are_refused():
+    with pytest.raises(ValueError, match="Out of range"):
+        _output.show({"loss": float("nan")}, True, lambda document: iter([]))
+
+
+def test_a_page_in_a_pipe_is_not_cut(capsys):
+    _output.show({}, False, lambda document: iter([_output.table(["column"], [["x" * 150]])]))
+    assert "x" * 150 in capsys.readouterr().out

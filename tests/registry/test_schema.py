@@ -1,0 +1,218 @@
+"""Migrations: up and down, the same shape as the models, safe beside each other, told in sentences."""
+
+import multiprocessing
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import registry_rows as rows
+from sqlalchemy import inspect, text
+
+from peter.errors import NotInitialised, PeterError, SchemaMismatch
+from peter.registry import aliases, audit, live, patches, profiles, runs, schema, tasks, trials
+from peter.registry.database import Registry
+from peter.registry.models import Base
+
+ASSETS = Path(__file__).parent / "assets"
+REVISIONS = schema.revisions()
+
+
+def _shape(registry: Registry) -> dict[str, Any]:
+    """Everything the database says about its tables, comparable, without Alembic's own."""
+    inspector = inspect(registry.engine)
+    inspector.clear_cache()
+    return {
+        table: {
+            "columns": [
+                (column["name"], str(column["type"]), column["nullable"], column["default"] is None)
+                for column in inspector.get_columns(table)
+            ],
+            "key": inspector.get_pk_constraint(table),
+            "unique": _sorted(inspector.get_unique_constraints(table)),
+            "foreign": _sorted(inspector.get_foreign_keys(table)),
+            "checks": _sorted(inspector.get_check_constraints(table)),
+            "indexes": _sorted(inspector.get_indexes(table)),
+        }
+        for table in sorted(set(inspector.get_table_names()) - {"alembic_version"})
+    }
+
+
+def _sorted(found: Any) -> list[str]:
+    return sorted(str(sorted(entry.items(), key=str)) for entry in found)
+
+
+def test_revisions_are_one_line_called_by_their_files() -> None:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(Path(schema.resources.files("peter.migrations"))))  # type: ignore[arg-type]
+    assert scripts.get_heads() == [REVISIONS[-1]]
+    walked = [revision.revision for revision in scripts.walk_revisions()]
+    assert tuple(reversed(walked)) == REVISIONS
+    assert all("Reason: " in (revision.module.__doc__ or "") for revision in scripts.walk_revisions())
+
+
+def test_migrations_make_what_the_models_describe(empty: Registry) -> None:
+    schema.upgrade(empty)
+    migrated = _shape(empty)
+    schema.downgrade(empty, "base")
+    assert _shape(empty) == {}
+    Base.metadata.create_all(empty.engine)
+    assert _shape(empty) == migrated
+
+
+def test_alembic_finds_nothing_to_add(registry: Registry) -> None:
+    schema.check(registry)
+
+
+def test_every_revision_goes_up_down_and_up_again(empty: Registry) -> None:
+    shapes = [{}]
+    for revision in REVISIONS:
+        assert schema.upgrade(empty, revision).current == revision
+        shapes.append(_shape(empty))
+    for position in range(len(REVISIONS) - 1, -1, -1):
+        schema.downgrade(empty, REVISIONS[position - 1] if position else "base")
+        assert _shape(empty) == shapes[position]
+    assert schema.upgrade(empty).pending == ()
+    assert _shape(empty) == shapes[-1]
+    empty.write(rows.world)
+
+
+def _upgrade(registry: Registry) -> None:
+    schema.upgrade(registry)
+
+
+def test_four_processes_may_upgrade_at_once(empty: Registry) -> None:
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=_upgrade, args=(empty,)) for _ in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0] * 4
+    schema.require_current(empty)
+
+
+def test_a_registry_without_tables_sends_to_init(empty: Registry) -> None:
+    assert schema.status(empty) == schema.Status(None, REVISIONS)
+    with pytest.raises(NotInitialised, match="run `peter init`"):
+        schema.require_current(empty)
+    if empty.path:
+        assert not empty.path.exists()
+
+
+def _pretend(registry: Registry, revision: str) -> None:
+    registry.write(
+        lambda session: session.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+    )
+
+
+def test_an_older_schema_sends_to_upgrade(registry: Registry) -> None:
+    _pretend(registry, "0000")  # as revision 0001 looks to a program that knows 0002 too
+    found = schema.Status("0000", ("0000", *REVISIONS))
+    assert found.pending == REVISIONS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "revisions", lambda: found.known)
+        with pytest.raises(
+            SchemaMismatch, match=f"has schema 0000 .* needs {REVISIONS[-1]}; run `peter db upgrade`"
+        ):
+            schema.require_current(registry)
+
+
+def test_a_newer_schema_is_refused_by_name(registry: Registry) -> None:
+    _pretend(registry, "9999")
+    with pytest.raises(SchemaMismatch, match=f"9999 .* knows up to {REVISIONS[-1]}; upgrade peter"):
+        schema.require_current(registry)
+    with pytest.raises(SchemaMismatch, match="9999"):
+        schema.upgrade(registry)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the migrations, to which a test may add."""
+    return Path(shutil.copytree(str(schema.resources.files("peter.migrations")), tmp_path / "checkout"))
+
+
+def test_a_failing_migration_changes_nothing(
+    registry: Registry, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.write(rows.world)
+    before = _shape(registry)
+    (checkout / "versions" / "9000_fails.py").write_text(
+        "from alembic import op\n"
+        f"revision, down_revision = '9000', '{REVISIONS[-1]}'\n"
+        "def upgrade():\n"
+        "    op.execute('ALTER TABLE task ADD COLUMN n INTEGER')\n"
+        "    op.execute('DELETE FROM patch')\n"
+    )
+    monkeypatch.setattr(schema.resources, "files", lambda _: checkout)
+    with pytest.raises(Exception, match=r"(?i)foreign key|without its"):
+        schema.upgrade(registry)
+    assert _shape(registry) == before
+    with registry.read() as session:
+        assert patches.get(session, "gender").version == 1
+
+
+def test_rebuilding_a_parent_table_keeps_its_children(
+    registry: Registry, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tune(session: Any) -> int:
+        run = runs.start(session, "tune", "gender", {}, "ann")
+        trials.add(session, run.id, "a", {})
+        return run.id
+
+    run_id = registry.write(tune)
+    (checkout / "versions" / "9000_rebuilds.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = '9000', '{REVISIONS[-1]}'\n"
+        "def upgrade():\n"
+        "    with op.batch_alter_table('run', recreate='auto') as batch:\n"
+        "        batch.alter_column('subject', new_column_name='about', existing_type=sa.Text())\n"
+    )
+    monkeypatch.setattr(schema.resources, "files", lambda _: checkout)
+    assert schema.upgrade(registry).current == "9000"
+    with registry.read() as session:
+        assert len(trials.of(session, run_id)) == 1  # they would go with a dropped parent: ON DELETE CASCADE
+
+
+def test_a_draft_names_its_reason_and_nothing_of_peter(registry: Registry, checkout: Path) -> None:
+    registry.write(lambda session: session.execute(text("ALTER TABLE run DROP COLUMN storage")))
+    registry.write(lambda session: session.execute(text("ALTER TABLE run DROP COLUMN metrics")))
+    draft = schema.draft(registry, "runs need a place", checkout).read_text()
+    assert draft.startswith('"""runs need a place\n\nReason: ')
+    assert "sa.Column('storage', sa.Text()" in draft
+    assert "sa.Column('metrics', sa.JSON(" in draft
+    assert "peter" not in draft
+
+
+@pytest.mark.parametrize("release", sorted(path.name for path in ASSETS.glob("*.db")))
+def test_a_registry_of_every_release_is_upgraded_and_used(release: str, tmp_path: Path) -> None:
+    shutil.copy(ASSETS / release, tmp_path / "registry.db")
+    registry = Registry(f"sqlite:///{tmp_path}/registry.db")
+    schema.upgrade(registry)
+    schema.require_current(registry)
+    with registry.read() as session:
+        listed = [(task.name, patch and patch.version) for task, patch in aliases.with_champions(session)]
+        assert listed == [("age", None), ("gender", 2)]
+        assert [table.rows for table in profiles.current(session)] == [943]
+        assert [run.state for run in runs.every(session)] == ["done"]
+        assert len(live.objects(session)) == 8
+        assert audit.verify(session) is None
+    champion = registry.write(lambda session: patches.get(session, "gender"))
+    third = registry.write(
+        lambda session: patches.add(
+            session, rows.patch(champion.label_set, champion.backbone, "third"), "ann"
+        )
+    )
+    assert third.version == 3
+    registry.write(lambda session: aliases.move(session, third, aliases.CHAMPION, "ann", "newer"))
+    registry.write(lambda session: tasks.retire(session, tasks.get(session, "age"), "ann"))
+    registry.dispose()
+
+
+@pytest.mark.parametrize("below", ["", "deeper/"])
+def test_init_tells_why_it_cannot_make_a_registry(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PeterError, match=r"Cannot write .*registry.db: .* file"):
+        schema.upgrade(Registry(f"sqlite:///{tmp_path}/file/{below}registry.db"))

@@ -1,0 +1,54 @@
+"""Intervals hold the truth as often as they say, and pairs are compared on the same users."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from peter.training.bootstrap import Score, interval, intervals, paired, resample
+
+
+def mean(values: Tensor) -> Score:
+    def score(weights: Tensor) -> Mapping[str, Tensor]:
+        return {"mean": weights @ values / weights.sum(1)}
+
+    return score
+
+
+def test_a_resample_draws_as_many_users_as_there_are() -> None:
+    weights = resample(30, 500, seed=1)
+    assert weights.shape == (500, 30)
+    assert (weights.sum(1) == 30).all()
+    assert weights.mean() == 1
+    assert weights.var().item() == pytest.approx(1 - 1 / 30, abs=0.05)  # of a multinomial count
+
+
+def test_the_seed_decides() -> None:
+    assert torch.equal(resample(9, 5, seed=3), resample(9, 5, seed=3))
+    assert not torch.equal(resample(9, 5, seed=3), resample(9, 5, seed=4))
+
+
+def test_the_percentiles_are_the_interval() -> None:
+    assert interval(0.5, torch.linspace(0, 1, 1001)) == pytest.approx(
+        {"value": 0.5, "low": 0.025, "high": 0.975}
+    )
+
+
+def test_the_interval_covers() -> None:
+    """Of the mean of 100 normals, against the textbook's half-width."""
+    values = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    got = intervals(mean(values), resample(100, 2000))["mean"]
+    half = 1.96 * values.std().item() / math.sqrt(100)
+    assert got["value"] == pytest.approx(values.mean().item(), abs=1e-6)
+    assert got["high"] - got["low"] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_a_pair_is_narrower_than_two_alone() -> None:
+    values = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    weights = resample(100, 500)
+    got = paired(mean(values + 0.1), mean(values), weights)["mean"]
+    assert got == pytest.approx({"value": 0.1, "low": 0.1, "high": 0.1}, abs=1e-5)
+    same = paired(mean(values), mean(values), weights)["mean"]
+    assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
