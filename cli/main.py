@@ -1,6 +1,7 @@
 """The `peter` command: its groups, and the one place where an error becomes a sentence."""
 
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -50,6 +51,9 @@ def peter(
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 the input is wrong, 130 stopped by Ctrl-C."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # `kill` ends a run as Ctrl-C does: noted, resumable
     try:
         app()
     except SystemExit as end:

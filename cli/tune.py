@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, SeedOption, StoreOption, open_workspace
+from ._options import (
+    DEFAULT_REGISTRY,
+    ForceOption,
+    JsonOption,
+    RegistryOption,
+    SeedOption,
+    StoreOption,
+    open_workspace,
+)
 from ._output import Document, Drawing, show, table
 
 
@@ -27,6 +35,7 @@ def tune(
             "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
         ),
     ] = None,
+    force: ForceOption = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -40,7 +49,7 @@ def tune(
     from ._progress import progress
 
     workspace = open_workspace(registry, store)
-    found = tune.tune(workspace, names or [], trials, seed, time_budget, promote, ray, progress())
+    found = tune.tune(workspace, names or [], trials, seed, time_budget, promote, ray, force, progress())
     show(found, json, _drawn)
 
 

@@ -21,11 +21,10 @@ class Postgres:
         self._engine = sqlalchemy.create_engine(self._url, isolation_level="AUTOCOMMIT")
         self._numbers = itertools.count(1)
 
-    def run(self, *statements: str) -> None:
-        """Run statements outside any transaction."""
+    def run(self, statement: str) -> None:
+        """Run a statement outside any transaction."""
         with self._engine.connect() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement)
 
     def create(self, like: str = "template1") -> str:
         """Make a database with what another one holds (`template1`: nothing) and give its URL."""
@@ -52,9 +51,9 @@ def postgres() -> Iterator[Postgres]:
     home = Path(tempfile.mkdtemp(prefix="peter-postgres-", dir=_quick_place()))
     process = pgserver.get_server(home / "data")
     server = Postgres(process.get_uri(driver="psycopg"))
-    server.run(
-        "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_wal_size = '64MB'", "SELECT pg_reload_conf()"
-    )
+    for setting in ("fsync = off", "max_wal_size = '64MB'"):
+        server.run(f"ALTER SYSTEM SET {setting}")
+    server.run("SELECT pg_reload_conf()")
     yield server
     server.dispose()
     process.cleanup()

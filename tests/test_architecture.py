@@ -33,6 +33,7 @@ FLOORS = {
     "peter.faults": 0,
     "peter.plugins": 0,
     "peter.progress": 0,
+    "peter.space": 0,
     "peter": 0,
 }
 BESIDE = {("peter.methods", "peter.data")}  # neighbours on one floor that may be used
@@ -62,6 +63,7 @@ THIRD_PARTY = {  # where a floor is bound to a library, and to no other
     "peter.faults": set(),
     "peter.plugins": set(),
     "peter.progress": set(),
+    "peter.space": set(),
 }
 
 

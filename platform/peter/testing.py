@@ -55,7 +55,7 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(
-            name.encode() + tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            name.encode() + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
     return digest.hexdigest()
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import registry_rows as rows
@@ -19,6 +20,9 @@ from peter.registry import aliases, audit, event_logs, locks, patches, tasks
 from peter.registry.backup import backup
 from peter.registry.database import Registry
 from peter.registry.models import Alias, Audit, Run
+
+# Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 PROCESSES, VERSIONS = 8, 6
 
@@ -49,7 +53,7 @@ def _in_processes(
 def test_eight_processes_lose_no_version_no_move_and_no_audit_row(registry: Registry) -> None:
     registry.write(rows.world)
     with registry.read() as session:
-        before = session.scalar(select(func.count()).select_from(Audit))
+        before = session.scalars(select(func.count()).select_from(Audit)).one()
     assert _in_processes(_add_versions, registry) == [0] * PROCESSES
     made = PROCESSES * VERSIONS
     with registry.read() as session:
@@ -162,11 +166,9 @@ def test_foreign_keys_hold(registry: Registry) -> None:
         )
 
 
-def _run(**changes: object) -> Run:
-    values: dict[str, object] = {"params": {}, "storage": None}
-    return Run(
-        kind="train", subject="gender", state="running", actor="ann", host="h", pid=1, **values | changes
-    )  # type: ignore[arg-type]
+def _run(**changes: Any) -> Run:
+    values: dict[str, Any] = {"params": {}, "state": "running"}
+    return Run(kind="train", subject="gender", actor="ann", host="h", pid=1, **values | changes)
 
 
 @pytest.mark.parametrize(
@@ -180,20 +182,15 @@ def _run(**changes: object) -> Run:
     ],
 )
 def test_what_one_database_would_bend_both_refuse(
-    registry: Registry, changes: dict[str, object], sentence: str
+    registry: Registry, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         registry.write(lambda session: session.add(_run(**changes)))
 
 
 def test_an_unknown_state_is_refused(registry: Registry) -> None:
-    def add(session: Session) -> None:
-        run = _run()
-        run.state = "napping"
-        session.add(run)
-
     with pytest.raises(DBAPIError, match="ck_run_state"):
-        registry.write(add)
+        registry.write(lambda session: session.add(_run(state="napping")))
 
 
 def test_values_come_back_as_they_went(registry: Registry) -> None:
@@ -245,6 +242,32 @@ def test_a_writer_that_waits_too_long_names_the_holder(registry: Registry) -> No
     ):
         hasty.write(rows.world)
     hasty.write(rows.world)
+
+
+def test_a_writer_kept_waiting_by_a_transaction_is_told(registry: Registry) -> None:
+    registry.write(rows.world)
+    hasty = Registry(registry.url, deadline=0.2)
+
+    def hold(session: Session) -> None:
+        tasks.hold(session, tasks.get(session, "gender"))
+        with pytest.raises(Busy, match="wait for it, or end it"):
+            hasty.write(lambda other: tasks.retire(other, tasks.get(other, "gender"), "ann"))
+
+    registry.write(hold)
+    hasty.write(lambda session: tasks.retire(session, tasks.get(session, "gender"), "ann"))
+    hasty.dispose()
+
+
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
+def test_a_full_disk_is_one_sentence_and_changes_nothing(registry: Registry) -> None:
+    def outgrow(session: Session) -> None:
+        session.execute(text("PRAGMA max_page_count = 1"))  # the least there can be: what is there already
+        session.add(_run(params={"text": "x" * 100_000}))
+
+    with pytest.raises(PeterError, match="disk is full; free some space"):
+        registry.write(outgrow)
+    registry.dispose()
+    registry.write(rows.world)
 
 
 def test_a_given_up_wait_does_not_keep_the_lock(tmp_path: Path) -> None:

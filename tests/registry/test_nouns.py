@@ -1,4 +1,4 @@
-"""Event logs, backbones, tasks, patches, aliases, runs, trials, profiles: their promises on both databases."""
+"""Event logs, backbones, tasks, patches, aliases, runs, trials, profiles: what each noun promises."""
 
 import os
 import subprocess

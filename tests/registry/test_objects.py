@@ -12,6 +12,9 @@ import pytest
 from peter.errors import Busy, CorruptObject, PeterError
 from peter.registry.objects import ObjectStore
 
+# Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 DATA = b"weights" * 1000
 NAME = hashlib.sha256(DATA).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from peter.errors import NotInitialised, PeterError, SchemaMismatch
 from peter.registry import aliases, audit, live, patches, profiles, runs, schema, tasks, trials
 from peter.registry.database import Registry
 from peter.registry.models import Base
+
+# Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 ASSETS = Path(__file__).parent / "assets"
 REVISIONS = schema.revisions()
@@ -45,7 +49,7 @@ def _sorted(found: Any) -> list[str]:
 def test_revisions_are_one_line_called_by_their_files() -> None:
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(Path(schema.resources.files("peter.migrations"))))  # type: ignore[arg-type]
+    scripts = ScriptDirectory(str(schema.scripts()))
     assert scripts.get_heads() == [REVISIONS[-1]]
     walked = [revision.revision for revision in scripts.walk_revisions()]
     assert tuple(reversed(walked)) == REVISIONS
@@ -66,7 +70,7 @@ def test_alembic_finds_nothing_to_add(registry: Registry) -> None:
 
 
 def test_every_revision_goes_up_down_and_up_again(empty: Registry) -> None:
-    shapes = [{}]
+    shapes: list[dict[str, Any]] = [{}]
     for revision in REVISIONS:
         assert schema.upgrade(empty, revision).current == revision
         shapes.append(_shape(empty))
@@ -78,13 +82,9 @@ def test_every_revision_goes_up_down_and_up_again(empty: Registry) -> None:
     empty.write(rows.world)
 
 
-def _upgrade(registry: Registry) -> None:
-    schema.upgrade(registry)
-
-
 def test_four_processes_may_upgrade_at_once(empty: Registry) -> None:
     fork = multiprocessing.get_context("fork")
-    started = [fork.Process(target=_upgrade, args=(empty,)) for _ in range(4)]
+    started = [fork.Process(target=schema.upgrade, args=(empty,)) for _ in range(4)]
     for process in started:
         process.start()
     for process in started:
@@ -130,7 +130,7 @@ def test_a_newer_schema_is_refused_by_name(registry: Registry) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the migrations, to which a test may add."""
-    return Path(shutil.copytree(str(schema.resources.files("peter.migrations")), tmp_path / "checkout"))
+    return Path(shutil.copytree(schema.scripts(), tmp_path / "checkout"))
 
 
 def test_a_failing_migration_changes_nothing(
@@ -145,12 +145,38 @@ def test_a_failing_migration_changes_nothing(
         "    op.execute('ALTER TABLE task ADD COLUMN n INTEGER')\n"
         "    op.execute('DELETE FROM patch')\n"
     )
-    monkeypatch.setattr(schema.resources, "files", lambda _: checkout)
+    monkeypatch.setattr(schema, "scripts", lambda: checkout)
     with pytest.raises(Exception, match=r"(?i)foreign key|without its"):
         schema.upgrade(registry)
     assert _shape(registry) == before
     with registry.read() as session:
         assert patches.get(session, "gender").version == 1
+
+
+def test_a_killed_migration_can_be_run_again(
+    registry: Registry, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.write(rows.world)
+    before = _shape(registry)
+    script = checkout / "versions" / "9000_dies.py"
+    lines = (
+        "import os, signal",
+        "from alembic import op",
+        f"revision, down_revision = '9000', '{REVISIONS[-1]}'",
+        "def upgrade():",
+        "    op.execute('ALTER TABLE task ADD COLUMN n INTEGER')",
+        "    os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    script.write_text("\n".join(lines))
+    monkeypatch.setattr(schema, "scripts", lambda: checkout)
+    process = multiprocessing.get_context("fork").Process(target=schema.upgrade, args=(registry,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert _shape(registry) == before
+    script.write_text("\n".join(lines[:-1]))
+    assert schema.upgrade(registry).current == "9000"
+    assert "n" in [column["name"] for column in inspect(registry.engine).get_columns("task")]
 
 
 def test_rebuilding_a_parent_table_keeps_its_children(
@@ -170,7 +196,7 @@ def test_rebuilding_a_parent_table_keeps_its_children(
         "    with op.batch_alter_table('run', recreate='auto') as batch:\n"
         "        batch.alter_column('subject', new_column_name='about', existing_type=sa.Text())\n"
     )
-    monkeypatch.setattr(schema.resources, "files", lambda _: checkout)
+    monkeypatch.setattr(schema, "scripts", lambda: checkout)
     assert schema.upgrade(registry).current == "9000"
     with registry.read() as session:
         assert len(trials.of(session, run_id)) == 1  # they would go with a dropped parent: ON DELETE CASCADE

@@ -49,7 +49,7 @@ def ragged(users: int, seed: int) -> Histories:
 
 def fresh(causal: bool = True, seed: int = 0) -> PretrainModel:
     config = BackboneConfig(channels=16, blocks=2, max_length=10, causal=causal)
-    return PretrainModel(build_backbone(config, ITEMS, seed), ITEMS, seed)
+    return PretrainModel(build_backbone(config, ITEMS, seed), ITEMS)
 
 
 def run(model: PretrainModel, config: PretrainConfig, **options: Any) -> list[EpochReport]:
@@ -231,6 +231,6 @@ def test_settings_that_make_no_run_are_told(config: PretrainConfig) -> None:
 def test_exploding_loss_ends_the_run() -> None:
     model = fresh()
     with torch.no_grad():
-        model.table.fill_(float("nan"))
+        model.bias.fill_(float("nan"))
     with pytest.raises(PeterError, match="learning_rate"):
         run(model, FAST)

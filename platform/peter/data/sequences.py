@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,20 @@ class Sequences:
 
     def sort(self) -> Iterator[int]:
         """Order every user's events by time, ties as they are; yields how many events each time."""
-        for first, last in self._user_runs():
-            begin, end = int(self.offsets[first]), int(self.offsets[last])
-            times = self.timestamps[begin:end]
-            users = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1]))
-            if np.any((np.diff(times) < 0) & (np.diff(users) == 0)):
-                order = np.argsort(times, kind="stable")
-                order = order[stable_order(users[order])]
-                self.timestamps[begin:end] = times[order]
-                self.items[begin:end] = self.items[begin:end][order]
-            yield end - begin
+        with ThreadPoolExecutor() as pool:  # numpy sorts without Python's lock
+            yield from pool.map(self._sort_run, self._user_runs())
+
+    def _sort_run(self, run: tuple[int, int]) -> int:
+        first, last = run
+        begin, end = int(self.offsets[first]), int(self.offsets[last])
+        times = self.timestamps[begin:end]
+        users = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1]))
+        if np.any((np.diff(times) < 0) & (np.diff(users) == 0)):
+            order = np.argsort(times, kind="stable")
+            order = order[stable_order(users[order])]
+            self.timestamps[begin:end] = times[order]
+            self.items[begin:end] = self.items[begin:end][order]
+        return end - begin
 
     def _user_runs(self) -> Iterator[tuple[int, int]]:
         first, users = 0, len(self.offsets) - 1

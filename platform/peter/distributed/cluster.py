@@ -20,8 +20,8 @@ import ray  # noqa: E402
 def cluster(address: str | None) -> Iterator[None]:
     """Connect to the cluster at `address`, or start one on this machine for the block."""
     _private_token(address)
-    for name in ("ray", "ray.tune", "optuna"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("ray.tune", "ray.air", "optuna"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
     ray.init(
         address=address,
         include_dashboard=None if address else False,

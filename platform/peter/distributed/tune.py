@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
-from ray.tune import Callback, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -87,21 +87,25 @@ def search(
                 trial_dirname_creator=_directory,
             ),
             run_config=RunConfig(
-                name="search", storage_path=str(directory.absolute()), verbose=0, callbacks=[_Observed(observer)]
+                name="search",
+                storage_path=str(directory.absolute()),
+                verbose=0,
+                callbacks=[_Observed(observer)],
+                checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
         return _outcomes(tuner.fit())
 
 
-class _Trainable(tune.Trainable):  # type: ignore[misc]
+class _Trainable(tune.Trainable):
     """An epoch a step; the actor is used again for the next trial, so that torch is imported once."""
 
     def setup(self, config: dict[str, Any], start: Start, context: dict[str, Any]) -> None:
-        self._begin = lambda values: start(context, values)
+        self._start, self._context = start, context
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._scores, self._best = self._begin(new_config), float("inf")
+        self._scores, self._best = self._start(self._context, new_config), float("inf")
         return True
 
     def step(self) -> dict[str, Any]:
@@ -115,7 +119,7 @@ class _Trainable(tune.Trainable):  # type: ignore[misc]
         self._scores = iter(())
 
 
-class _Observed(Callback):  # type: ignore[misc]
+class _Observed(Callback):
     """Passes what Tune tells the driver on to an observer, who stays out of Tune's saved state."""
 
     def __init__(self, observer: Observer) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from peter import plugins
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
+from peter.space import Domain
 from peter.task import Schema, TaskKind
 
 GROUP = "peter.methods"
@@ -82,6 +83,9 @@ class Method(Protocol):
 
     def adapter_config(self, options: Any) -> Mapping[str, Any]:
         """Keys of peft's `adapter_config.json` that only the method knows."""
+
+    def space(self, blocks: int) -> Mapping[str, Domain]:
+        """What a search may vary, by `--set` key, on a backbone of so many blocks; empty: nothing."""
 
 
 def method(name: str) -> Method:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from peter.data.histories import RESERVED, Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.nn.backbone import Backbone
+from peter.space import Domain
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class Bag:
 
     def adapter_config(self, options: Options) -> Mapping[str, Any]:
         return {"peft_type": "BAG", "modules_to_save": ["idf", "weight", "bias"], "pooling": "tfidf"}
+
+    def space(self, blocks: int) -> Mapping[str, Domain]:
+        return {}
 
 
 plugin = Bag()

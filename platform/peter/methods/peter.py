@@ -17,6 +17,7 @@ from peter.nn.graft import Graft
 from peter.nn.init import truncated_normal_
 from peter.nn.patch import SerialGraft
 from peter.nn.readout import by_length, level_means
+from peter.space import Choice, Domain, LogUniform
 
 EVENTS = 8192  # a pass
 
@@ -153,6 +154,15 @@ class Peter:
             "is_parallel": False,
             "modules_to_save": ["head", "graft.norms"] if options.second_norm else ["head"],
             "pooling": "level_means" if options.readout == "all" else "last_state",
+        }
+
+    def space(self, blocks: int) -> Mapping[str, Domain]:
+        spans = (f"{first}:{blocks}" for first in (blocks // 2, blocks - 2) if 0 < first < blocks)
+        return {
+            "learning_rate": LogUniform(1e-4, 1e-2),
+            "weight_decay": LogUniform(1e-5, 1.0),
+            "reduction": Choice((4, 8, 16)),
+            "blocks": Choice(("all", *dict.fromkeys(spans))),
         }
 
 

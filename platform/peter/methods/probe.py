@@ -11,6 +11,7 @@ from peter.data.histories import Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.nn.backbone import Backbone
 from peter.nn.readout import level_means
+from peter.space import Domain
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +73,9 @@ class Probe:
 
     def adapter_config(self, options: Options) -> Mapping[str, Any]:
         return {"peft_type": "PROBE", "modules_to_save": ["head"], "pooling": "level_means"}
+
+    def space(self, blocks: int) -> Mapping[str, Domain]:
+        return {}
 
 
 plugin = Probe()

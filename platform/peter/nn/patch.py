@@ -42,8 +42,8 @@ class ModelPatch(nn.Module):
 class SerialGraft(nn.Module):
     """Two patches in series in each chosen block, between convolution and LayerNorm (figure 3b); a `Graft`.
 
-    z = ReLU(LN1(MP1(conv_r(x)))); y = x + ReLU(LN2(MP2(conv_2r(z)))). LN2 of a chosen block is trained too,
-    as the patch's own copy, which starts from the frozen values.
+    z = ReLU(LN1(MP1(conv_r(x)))); y = x + ReLU(LN2(MP2(conv_2r(z)))). With `second_norm`, LN2 of a
+    chosen block is trained too, as the patch's own copy, which starts from the frozen values.
     """
 
     def __init__(

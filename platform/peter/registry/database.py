@@ -20,14 +20,8 @@ from peter.registry import locks
 Result = TypeVar("Result")
 
 _ATTEMPTS = 10  # about 5 s of waiting, longer than a server takes to restart
-_RETRY = (
-    "40001",
-    "40P01",
-    "57P01",
-    "57P02",
-    "57P03",
-    "08",
-)  # SQLSTATEs: lost a race, deadlock, server restarting
+# SQLSTATEs of a lost race, a deadlock, a restarting server, a lost connection
+_RETRY = ("40001", "40P01", "57P01", "57P02", "57P03", "08")
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 _FAULTS: tuple[tuple[str, type[PeterError], str], ...] = (
     ("database is locked", Busy, "is held by another program; wait for it, or end it"),
@@ -35,11 +29,7 @@ _FAULTS: tuple[tuple[str, type[PeterError], str], ...] = (
     ("disk is full", PeterError, "cannot grow, the disk is full; free some space and run the command again"),
     ("No space left", PeterError, "cannot grow, the disk is full; free some space and run the command again"),
     ("readonly database", PeterError, "cannot be written; change its permissions or name another registry"),
-    (
-        "unable to open",
-        PeterError,
-        "cannot be opened; check that its directory may be written, or name another registry",
-    ),
+    ("unable to open", PeterError, "cannot be opened; make its directory writable or name another registry"),
     ("not a database", InputError, "is not an SQLite database; name another registry"),
     ("malformed", PeterError, "is damaged; put a backup made by `peter db backup` in its place"),
     ("disk I/O error", PeterError, "cannot be read or written by the disk; look at the system's log"),
@@ -54,7 +44,7 @@ class Registry:
         deadline: seconds to wait for another writer before `Busy`.
     """
 
-    def __init__(self, url: str, deadline: float = 60.0) -> None:
+    def __init__(self, url: str | URL, deadline: float = 60.0) -> None:
         self._url = _parse(url)
         self._deadline = deadline
         self._engine = connect(self._url, deadline)
@@ -85,7 +75,10 @@ class Registry:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """One unchanging view of the registry; what is loaded stays usable afterwards."""
+        """One unchanging view of the registry; what is loaded stays usable afterwards.
+
+        Leave it before any long work: a server ends transactions that are idle for a minute.
+        """
         options = (
             {"readonly": True}
             if self.path
@@ -122,7 +115,7 @@ class Registry:
         self.engine.dispose()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Registry, (self._url.render_as_string(hide_password=False), self._deadline)
+        return Registry, (self.url, self._deadline)
 
     def __repr__(self) -> str:
         return f"Registry({str(self)!r})"
@@ -189,9 +182,8 @@ def connect(url: URL, deadline: float, foreign_keys: bool = True) -> Engine:
 
 
 def _connect_sqlite(url: URL, deadline: float, foreign_keys: bool) -> Engine:
-    address = (
-        f"file:{quote(url.database or '')}?mode=rw"  # rw: a mistyped path must not become an empty registry
-    )
+    # rw, not rwc: a mistyped path must not become an empty registry
+    address = f"file:{quote(url.database or '')}?mode=rw"
 
     def open_file() -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, timeout=deadline, check_same_thread=False)
@@ -232,9 +224,9 @@ def _sqlstate(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", "none") or ""
 
 
-def _parse(text: str) -> URL:
+def _parse(given: str | URL) -> URL:
     try:
-        url = make_url(text)
+        url = make_url(given)
     except ArgumentError:  # not repeated in the message: a password may be in it
         raise InputError(
             "The registry's URL cannot be read; write sqlite:///PATH or postgresql://USER@HOST/NAME."

@@ -47,8 +47,13 @@ def status(registry: Registry) -> Status:
 
 def revisions() -> tuple[str, ...]:
     """The packaged revisions, oldest first, by the digits that begin their files' names."""
-    files = resources.files("peter.migrations").joinpath("versions").iterdir()
+    files = scripts().joinpath("versions").iterdir()
     return tuple(sorted(file.name[:4] for file in files if file.name[:4].isdigit()))
+
+
+def scripts() -> Path:
+    """The folder that the migrations were installed in."""
+    return Path(str(resources.files("peter.migrations")))
 
 
 def require_current(registry: Registry) -> None:
@@ -113,8 +118,8 @@ def check(registry: Registry) -> None:
         command.check(_config(connection))
 
 
-def draft(registry: Registry, reason: str, scripts: Path) -> Path:
-    """Write the next revision into the checkout's `scripts`: what the models have and the registry lacks.
+def draft(registry: Registry, reason: str, folder: Path) -> Path:
+    """Write the next revision into a checkout's migrations: what the models have and the registry lacks.
 
     Give it a registry at the newest schema; read the draft before keeping it, CHECKs are not in it.
     """
@@ -122,8 +127,8 @@ def draft(registry: Registry, reason: str, scripts: Path) -> Path:
 
     revision = f"{int(revisions()[-1]) + 1:04d}"
     with _migrating(registry) as connection:
-        command.revision(_config(connection, scripts), reason, autogenerate=True, rev_id=revision)
-    return next(scripts.joinpath("versions").glob(f"{revision}_*.py"))
+        command.revision(_config(connection, folder), reason, autogenerate=True, rev_id=revision)
+    return next(folder.joinpath("versions").glob(f"{revision}_*.py"))
 
 
 def _current(connection: Connection) -> str | None:
@@ -132,12 +137,11 @@ def _current(connection: Connection) -> str | None:
     return cast(str | None, connection.scalar(text("SELECT version_num FROM alembic_version")))
 
 
-def _config(connection: Connection, scripts: Path | None = None) -> "Config":
+def _config(connection: Connection, folder: Path | None = None) -> "Config":
     from alembic.config import Config
 
     config = Config(stdout=io.StringIO())  # standard output belongs to the command's own answer
-    location = str(scripts or resources.files("peter.migrations"))
-    config.set_main_option("script_location", location.replace("%", "%%"))
+    config.set_main_option("script_location", str(folder or scripts()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
@@ -149,9 +153,8 @@ def _migrating(registry: Registry) -> Iterator[Connection]:
     with _alembic, registry.told(), _alone(registry):
         if registry.path:
             _make_file(registry.path)
-        engine = connect(
-            registry.url, registry.deadline, foreign_keys=False
-        )  # or batch mode deletes children
+        # With foreign keys on, rebuilding a parent table would delete its children.
+        engine = connect(registry.url, registry.deadline, foreign_keys=False)
         try:
             with engine.begin() as connection:
                 yield connection

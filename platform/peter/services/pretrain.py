@@ -112,7 +112,7 @@ def _trained(workspace: Workspace, plan: Plan, run: models.Run, progress: Progre
     parts = assign(log.user_ids, plan.config.salt)
     learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
     body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-    model = PretrainModel(body, log.vocabulary.size, plan.config.seed)
+    model = PretrainModel(body, log.vocabulary.size)
     directory = _directory(workspace, run)
     checkpoint = directory / "checkpoint.safetensors"
     reports = train(model, learn, valid, plan.config, checkpoint, progress)

@@ -47,9 +47,10 @@ def roc_auc(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
     Ties count one half. A row that holds one class only has no pair to order and gets 0.5.
     """
+    outputs = outputs.double()
     if outputs.shape[1] == 2:
         return _auc(outputs[:, 1] - outputs[:, 0], targets == 1, weights).nan_to_num(nan=0.5)
-    scores = outputs.double().log_softmax(1)  # [B, K]
+    scores = outputs.log_softmax(1)  # [B, K]
     areas = [_auc(scores[:, k], targets == k, weights) for k in range(outputs.shape[1])]
     return torch.stack(areas).nanmean(0).nan_to_num(nan=0.5)
 

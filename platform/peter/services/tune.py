@@ -1,0 +1,172 @@
+"""Tuning: search a method's settings over the frozen backbone, train the best anew, and let the gate judge it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from peter.data.labels import LabelTable
+from peter.distributed.tune import Outcome, Search, search
+from peter.errors import InputError, PeterError
+from peter.methods import method
+from peter.progress import Bar, Progress, Silent
+from peter.registry import aliases, models, patches, runs, tasks, trials
+from peter.services import versions
+from peter.services.fitting import epochs
+from peter.services.recipes import Recipe
+from peter.services.requests import Request
+from peter.services.running import running
+from peter.services.workspace import Workspace
+from peter.task import kind
+
+
+def tune(
+    workspace: Workspace,
+    names: Sequence[str],
+    count: int,
+    seed: int,
+    time_budget: float | None,
+    promote: bool,
+    address: str | None,
+    force: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Search for a better patch for each named task, or for all; never looks at test users.
+
+    Returns:
+        `{tasks: [{name, run, trials, version, promoted, reason}]}`.
+
+    Raises:
+        UnknownName, NotOwner: of any task; nothing was begun.
+        InputError: a task's method has nothing to tune.
+        Interrupted: stopped by a signal.
+    """
+    with workspace.registry.read() as session:
+        champions = [patches.get(session, name) for name in names] or aliases.champions(session)
+        for patch in champions:
+            tasks.authorise(patch.task, workspace.actor, force)
+    for patch in champions:
+        if not method(patch.method).space(patch.backbone.architecture["blocks"]):
+            raise InputError(
+                f"Method {patch.method} of {patch.task.name} has nothing to tune; "
+                f"train another one with `peter task train {patch.task.name} --method peter`."
+            )
+    return {
+        "tasks": [_tuned(workspace, patch, count, seed, time_budget, promote, address, progress) for patch in champions]
+    }
+
+
+def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
+    """One trial in a worker: the validation score of the champion's recipe, changed by `config`, epoch by epoch."""
+    request = _request(context["registry"], context["store"], context["task"])
+    recipe = _changed(request.recipe, config, context["seed"])
+    made_for = replace(request, recipe=recipe).setting
+    patch = method(recipe.method).build(made_for, recipe.options)
+    for report in epochs(patch, recipe, made_for, request.users, Silent()):
+        yield report.valid_score
+
+
+@cache
+def _request(registry: str, store: str, name: str) -> Request:
+    """The champion's own request; read once in a worker, whatever number of trials it runs."""
+    return _champion(Workspace.open(registry, Path(store)), name)
+
+
+def _champion(workspace: Workspace, name: str) -> Request:
+    with workspace.registry.read() as session:
+        champion = patches.get(session, name)
+    table = LabelTable.decode(workspace.objects.read(champion.label_set.sha256))
+    recipe = Recipe.after(champion, None, (), champion.fit["seed"])
+    return Request.read(workspace, name, table, kind(champion.task.kind), champion.backbone, recipe)
+
+
+def _changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
+    """The recipe with each setting of `config` where it belongs; one thread, as trials share the machine."""
+    options = {key: value for key, value in config.items() if hasattr(recipe.options, key)}
+    fit = {key: value for key, value in config.items() if key not in options}
+    return Recipe(
+        recipe.method, replace(recipe.options, **options), replace(recipe.fit, seed=seed, threads=1, **fit)
+    )
+
+
+def _tuned(
+    workspace: Workspace,
+    champion: models.Patch,
+    count: int,
+    seed: int,
+    time_budget: float | None,
+    promote: bool,
+    address: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    name = champion.task.name
+    request = _champion(workspace, name)
+    space = method(champion.method).space(champion.backbone.architecture["blocks"])
+    plan = Search(space, count, request.recipe.fit.epochs, seed, time_budget)
+    params = {"trials": count, "seed": seed, "backbone": request.base.reference, "settings": sorted(space)}
+    with running(workspace, "tune", name, params, f"peter tune {name}") as run:
+        found = _searched(workspace, name, plan, run, address, progress)
+        best = min(found, key=lambda outcome: outcome.score or float("inf"))
+        recipe = _changed(request.recipe, best.config, seed)
+        recipe = replace(recipe, fit=replace(recipe.fit, threads=request.recipe.fit.threads))
+        document = versions.make(workspace, replace(request, recipe=recipe), promote, progress)
+        report = document["report"]
+        summary = {"best": best.score, "config": best.config, "version": report["version"]}
+        workspace.registry.write(lambda session: runs.finish(session, run.id, summary))
+    kept = {key: report[key] for key in ("version", "promoted", "reason")}
+    return {"name": name, "run": run.id, "trials": len(found), **kept}
+
+
+def _searched(
+    workspace: Workspace, name: str, plan: Search, run: models.Run, address: str | None, progress: Progress
+) -> list[Outcome]:
+    """Every planned trial's outcome. Raises PeterError when none succeeded, KeyboardInterrupt when stopped."""
+    context = {
+        "registry": workspace.registry.url.render_as_string(hide_password=False),
+        "store": str(workspace.root),
+        "task": name,
+        "seed": plan.seed,
+    }
+    directory = workspace.runs / str(run.id)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with progress.bar(f"tune {name}", plan.trials, "trials") as bar:
+        watcher = _Watcher(workspace, run.id, bar)
+        found = search(scores, context, plan, directory, address, watcher)
+    if len(found) < plan.trials and plan.time_budget is None:
+        raise KeyboardInterrupt  # Tune returns normally after Ctrl-C
+    scored = [outcome for outcome in found if outcome.score is not None and not outcome.error]
+    if not scored:
+        told = next((outcome.error for outcome in found if outcome.error), "no trial finished an epoch")
+        raise PeterError(f"No trial for {name} succeeded: {told}; see {directory}.")
+    return scored
+
+
+@dataclass
+class _Watcher:
+    """Keeps the registry's trials and the bar up to date, in the driver."""
+
+    workspace: Workspace
+    run_id: int
+    bar: Bar
+    best: float = float("inf")
+
+    def started(self, name: str, config: Mapping[str, Any]) -> None:
+        """See `peter.distributed.tune.Observer`."""
+        self.workspace.registry.write(lambda session: trials.add(session, self.run_id, name, dict(config)))
+
+    def reported(self, name: str, score: float) -> None:
+        """See `peter.distributed.tune.Observer`."""
+        self.best = min(self.best, score)
+        self.workspace.registry.write(
+            lambda session: trials.update(session, self.run_id, name, "running", {"score": score})
+        )
+        self.bar.advance(0, f"best {self.best:.4f}")
+
+    def ended(self, name: str, error: str | None) -> None:
+        """See `peter.distributed.tune.Observer`."""
+        state = "failed" if error else "done"
+        self.workspace.registry.write(
+            lambda session: trials.update(session, self.run_id, name, state, error=error)
+        )
+        self.bar.advance(1, f"best {self.best:.4f}")
