@@ -12,22 +12,30 @@ def card(user: Document) -> "RenderableType":
     """One user: a row for each task."""
     from rich.panel import Panel
 
+    given = user["tasks"].values()
     answers = table(
-        ["task", "value", "probability", "version", "source", "as of"],
+        ["patch", "value", "source", "predicted", "probability"],
         (_row(task, answer) for task, answer in user["tasks"].items()),
         right=["probability"],
     )
-    title = text(f"user {user['user_id']} · {user['events']:,} events")
-    return Panel.fit(answers, title=title, title_align="left")
+    backbones = ", ".join(dict.fromkeys(answer["backbone"] for answer in given))
+    days = ", ".join(sorted({answer["as_of"][:10] for answer in given}))
+    return Panel.fit(
+        answers,
+        title=text(f"user {user['user_id']} · {user['events']:,} events"),
+        title_align="left",
+        subtitle=text(f"on {backbones} · as of {days}"),
+        subtitle_align="right",
+        padding=0,
+    )
 
 
 def _row(task: str, answer: Document) -> list[Any]:
-    probability = answer["probability"]
+    """An observed value stands beside what the patch alone would have said."""
     return [
-        task,
+        f"{task}@{answer['version']}",
         answer["value"],
-        None if probability is None else f"{probability:.0%}",
-        answer["version"],
         answer["source"] + (", in sample" if answer["in_sample"] else ""),
-        answer["as_of"][:10],
+        answer["predicted"],
+        f"{answer['predicted_probability']:.0%}",
     ]

@@ -2,12 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from ._output import Document, Drawing, table
-
-
-def interval(value: Mapping[str, float]) -> str:
-    """`0.712 [0.683, 0.741]`."""
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+from ._output import Document, Drawing, interval, table
 
 
 def metric_table(patches: Mapping[str, Document]) -> Drawing:

@@ -37,7 +37,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
@@ -46,29 +46,61 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
 
 
 def facts(pairs: Mapping[str, Any]) -> "RenderableType":
-    """Names and values, one pair a line."""
+    """Names and values, one pair a line; what is nested deeper than a line can hold gets lines of its own."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
-    for name, value in pairs.items():
+    for name, value in _lines(pairs):
         grid.add_row(name.replace("_", " "), text(value))
     return grid
 
 
+def _lines(pairs: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in pairs.items():
+        if isinstance(value, Mapping) and any(_deep(inner) for inner in value.values()):
+            yield from _lines(value, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", value
+
+
+def _deep(value: Any) -> bool:
+    return isinstance(value, Mapping) and not _is_interval(value)
+
+
+def _is_interval(value: Mapping[str, Any]) -> bool:
+    return value.keys() == {"value", "low", "high"}
+
+
+def interval(value: Mapping[str, float]) -> str:
+    """`0.712 [0.683, 0.741]`."""
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def minute(moment: str | None) -> str | None:
+    """An ISO moment to the minute, for people; everything is in UTC."""
+    return moment and moment[:16].replace("T", " ")
+
+
 def text(value: Any) -> "Text":
-    """One cell: thousands told apart, nested values as JSON, control characters replaced."""
+    """One cell, with control characters replaced."""
     from rich.text import Text
 
-    if value is None:
-        return Text("-")
-    if isinstance(value, bool):
-        return Text("yes" if value else "no")
-    if isinstance(value, int):
-        return Text(f"{value:,}")
-    if isinstance(value, float):
-        return Text(f"{value:.4g}")
-    if isinstance(value, Mapping | list | tuple):
-        return Text(json.dumps(value, default=str))
     return Text(
-        "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+        "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in _words(value))
     )
+
+
+def _words(value: Any) -> str:
+    """Thousands told apart, a dash for nothing, nested values one after the other."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        inner = (f"{name} {_words(part)}" for name, part in value.items())
+        return interval(value) if _is_interval(value) else ", ".join(inner) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value)) or "-"
+    return "-" if value is None or value == "" else str(value)

@@ -42,7 +42,7 @@ class _Line:
 
     def finish(self) -> None:
         """Full at what was done: the total may have been unknown, or the work ended early."""
-        self._display.update(self._task, total=self._done or 1, completed=self._done or 1)
+        self._display.update(self._task, total=self._done, completed=self._done)
 
 
 class Bars:

@@ -17,7 +17,7 @@ from ._options import (
     StoreOption,
     open_workspace,
 )
-from ._output import Document, Drawing, facts, show, table
+from ._output import Document, Drawing, facts, minute, show, table
 
 app = noun("Pre-train backbones and look at them.")
 
@@ -103,11 +103,12 @@ def pretrain(
 
 def _drawn_list(document: Document) -> Drawing:
     yield table(
-        ["backbone", "event log", "objective", "parameters", "frozen"],
+        ["backbone", "event log", "objective", "parameters", "frozen (UTC)"],
         (
             [
                 f"{row['name']}@{row['version']}",
-                *(row[c] for c in ("event_log", "objective", "params", "frozen")),
+                *(row[column] for column in ("event_log", "objective", "params")),
+                minute(row["frozen"]),
             ]
             for row in document["backbones"]
         ),

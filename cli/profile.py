@@ -7,7 +7,7 @@ import typer
 
 from ._cards import card
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
-from ._output import Document, Drawing, facts, show, table
+from ._output import Document, Drawing, facts, minute, show, table
 
 app = typer.Typer(help="Read what all tasks say about users.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -91,8 +91,14 @@ def _drawn_users(document: Document) -> Drawing:
 
 
 def _drawn_tables(document: Document) -> Drawing:
-    columns = ("task", "version", "backbone", "users", "as_of")
-    yield table(columns, ([row[column] for column in columns] for row in document["tables"]), right=["users"])
+    yield table(
+        ["patch", "backbone", "users", "as of (UTC)"],
+        (
+            [f"{row['task']}@{row['version']}", row["backbone"], row["users"], minute(row["as_of"])]
+            for row in document["tables"]
+        ),
+        right=["users"],
+    )
 
 
 def _drawn_export(document: Document) -> Drawing:

@@ -6,7 +6,7 @@ import typer
 
 from ._group import noun
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
-from ._output import Document, Drawing, facts, show, table
+from ._output import Document, Drawing, facts, minute, show, table
 
 app = noun("Look at what was executed.")
 
@@ -36,16 +36,24 @@ def show_(
 
 def _drawn_list(document: Document) -> Drawing:
     yield table(
-        ["id", "kind", "state", "task", "started", "ended"],
+        ["id", "kind", "state", "subject", "started (UTC)", "ended"],
         (
-            [str(run["id"]), *(run[column] for column in ("kind", "state", "task", "started", "ended"))]
+            [
+                str(run["id"]),
+                run["kind"],
+                run["state"],
+                run["task"],
+                minute(run["started"]),
+                minute(run["ended"]),
+            ]
             for run in document["runs"]
         ),
     )
 
 
 def _drawn_run(run: Document) -> Drawing:
-    yield facts({name: value for name, value in run.items() if name not in ("id", "trials")})
+    shown = ("kind", "state", "started", "ended", "params", "metrics", "error")
+    yield facts({"subject": run["task"], **{name: run[name] for name in shown}})
     if run["trials"]:
         yield table(
             ["trial", "state", "configuration", "metrics"],

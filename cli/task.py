@@ -22,7 +22,7 @@ from ._options import (
     StoreOption,
     open_workspace,
 )
-from ._output import Document, Drawing, facts, show, table
+from ._output import Document, Drawing, facts, minute, show, table
 
 app = noun("Add tasks, train and promote patches.")
 
@@ -188,14 +188,19 @@ def rollback(
 
 
 def _drawn_list(document: Document) -> Drawing:
-    columns = ("name", "kind", "owner", "champion", "backbone", "updated")
-    yield table(columns, ([task[column] for column in columns] for task in document["tasks"]))
+    columns = ("name", "kind", "owner", "champion", "backbone")
+    yield table(
+        [*columns, "updated (UTC)"],
+        ([*(task[column] for column in columns), minute(task["updated"])] for task in document["tasks"]),
+    )
 
 
 def _drawn_versions(document: Document) -> Drawing:
-    columns = ("version", "champion", "method", "backbone", "params", "created", "gate")
+    columns = ("version", "champion", "method", "backbone", "params", "gate")
     yield table(
-        columns, ([row[column] for column in columns] for row in document["versions"]), right=["params"]
+        [*columns, "created (UTC)"],
+        ([*(row[column] for column in columns), minute(row["created"])] for row in document["versions"]),
+        right=["params"],
     )
 
 

@@ -31,6 +31,8 @@ def verify(
 
 
 def _drawn(report: Document) -> Drawing:
+    yield facts({"checked": report["checked"]})
     if report["problems"]:
         yield table(["problem"], ([problem] for problem in report["problems"]))
-    yield facts({"checked": report["checked"], "problems": len(report["problems"])})
+    else:
+        yield "Nothing has changed since it was registered."

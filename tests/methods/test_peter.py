@@ -21,7 +21,12 @@ class TestFaithful(MethodContract):
 
     method = PETER
     learns = False  # a random body's last position is noise; `TestLearning` gives it a trained one
-    settings = {"readout": "last", "warm_start": False, "activation": "relu", "reduction": 2}  # noqa: RUF012
+    settings = {"wide": False, "readout": "last", "warm_start": False, "activation": "relu", "reduction": 2}  # noqa: RUF012
+
+
+class TestWithoutCounting(MethodContract):
+    method = PETER
+    settings = {"wide": False}  # noqa: RUF012
 
 
 class TestTopBlock(MethodContract):
@@ -36,21 +41,25 @@ def build(setting: Setting | None = None, **options: Any) -> PeterPatch:
 
 
 @pytest.mark.parametrize(("second_norm", "norms"), [(True, 4_096), (False, 0)])
-def test_as_many_are_trained_as_the_paper_counts(second_norm: bool, norms: int) -> None:
-    """n(2kd + d + k) + 2Bk + head, at k=256, d=32, n=16, B=8."""
+@pytest.mark.parametrize(("wide", "counted"), [(True, 2 * ITEMS + 2), (False, 0)])
+def test_as_many_are_trained_as_the_paper_counts(
+    second_norm: bool, norms: int, wide: bool, counted: int
+) -> None:
+    """n(2kd + d + k) + 2Bk + head, at k=256, d=32, n=16, B=8; the wide term has VK + K of its own."""
     base = MethodContract().setting()
     body = tiny_body(channels=256, blocks=8)
     setting = Setting(body, ITEMS, base.kind, base.schema, 0)
-    patch = build(setting, second_norm=second_norm)
+    patch = build(setting, second_norm=second_norm, wide=wide)
     head = 2 * 9 * 256 + 2
-    assert sum(tensor.numel() for tensor in patch.parameters()) == 266_752 + norms + head
+    assert sum(tensor.numel() for tensor in patch.parameters()) == 266_752 + norms + head + counted
     moved = [phase for phase in PETER.phases(patch, setting, Options()) if isinstance(phase, Gradient)]
     assert {id(tensor) for phase in moved for tensor in phase.parameters} == {
-        id(t) for t in patch.parameters()
+        id(tensor) for name, tensor in patch.named_parameters() if not name.startswith("wide.")
     }
 
 
-def test_what_is_saved() -> None:
+@pytest.mark.parametrize("wide", [True, False])
+def test_what_is_saved(wide: bool) -> None:
     patches = {
         f"graft.patches.{site}.{part}.{tensor}"
         for site in (2, 3)
@@ -58,7 +67,8 @@ def test_what_is_saved() -> None:
         for tensor in ("weight", "bias")
     }
     others = {"graft.norms.3.weight", "graft.norms.3.bias", "head.weight", "head.bias", "mean", "scale"}
-    assert set(build(blocks="1:2").state_dict()) == patches | others
+    counted = {"wide.idf", "wide.weight", "wide.bias"} if wide else set()
+    assert set(build(blocks="1:2", wide=wide).state_dict()) == patches | others | counted
 
 
 @pytest.mark.parametrize("readout", ["all", "last"])
@@ -75,14 +85,14 @@ def test_it_starts_as_the_probe() -> None:
     """Before the first epoch, on users nobody was fitted on."""
     histories, _ = toy_users(seed=1)
     outputs = []
-    for name, phases in (("probe", 1), ("peter", 1)):
+    for name, settings in (("probe", {}), ("peter", {"wide": False})):
         contract = MethodContract()
-        contract.method = method(name)
+        contract.method, contract.settings = method(name), settings
         setting = contract.setting()
         patch = contract.build(setting)
         train, valid = contract.examples()
-        for phase in contract.method.phases(patch, setting, contract.method.options())[:phases]:
-            phase.fit(train, valid)  # type: ignore[union-attr]
+        start = contract.method.phases(patch, setting, contract.method.options(**settings))[0]
+        start.fit(train, valid)  # type: ignore[union-attr]
         outputs.append(predict(patch, setting.body, histories))
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=1e-4)
 

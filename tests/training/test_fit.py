@@ -45,7 +45,7 @@ def steps(patch: nn.Module, setting: Setting) -> Iterator[EpochReport]:
 
 
 class TestFrozenBody:
-    def test_no_bit_of_it_moves_and_every_tensor_of_the_patch_does(self) -> None:
+    def test_no_bit_of_it_moves_and_every_descending_tensor_does(self) -> None:
         """Under weight decay, which would pull at anything the optimizer can reach."""
         setting = contract().setting()
         patch = contract().build(setting)
@@ -55,7 +55,8 @@ class TestFrozenBody:
         before = {name: tensor.detach().clone() for name, tensor in patch.named_parameters()}
         next(reports)
         next(reports)
-        assert not [name for name, tensor in patch.named_parameters() if torch.equal(tensor, before[name])]
+        still = {name for name, tensor in patch.named_parameters() if torch.equal(tensor, before[name])}
+        assert still == {"wide.weight", "wide.bias"}  # solved, then left alone
         assert fingerprint(setting.body.state_dict()) == body
 
     def test_a_body_that_could_move_is_refused(self) -> None:
@@ -184,10 +185,13 @@ class TestLearning:
     def test_a_trained_body_beats_a_random_one_where_labels_are_few(self) -> None:
         torch.manual_seed(0)
         trained, fresh = self.pretrained(), tiny_body(self.VOCABULARY, channels=16, max_length=20)
-        for name in ("probe", "peter"):
-            assert self.accuracy(trained, name) > self.accuracy(fresh, name) + 0.1
-            assert self.accuracy(trained, name) > 0.5  # chance: 1/4
-        assert self.accuracy(trained, "peter", labelled=150, readout="last") > 0.35
+        alone: dict[str, object] = {"wide": False}  # counting would make up for what a random body lacks
+        for name, settings in (("probe", {}), ("peter", alone)):
+            reached = self.accuracy(trained, name, **settings)
+            assert reached > self.accuracy(fresh, name, **settings) + 0.1
+            assert reached > 0.5  # chance: 1/4
+        assert self.accuracy(trained, "peter", labelled=150, readout="last", **alone) > 0.35
+        assert self.accuracy(trained, "peter") > self.accuracy(trained, "peter", **alone)
 
     @pytest.mark.parametrize("name", ["bag", "probe", "peter"])
     def test_many_labels_beat_chance_by_far(self, name: str) -> None:

@@ -58,6 +58,7 @@ class Gradient:
     parameters: Sequence[nn.Parameter]
     loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's own
     after_step: Callable[[], None] | None = None  # e.g. to restore owned weights
+    offsets: Callable[[], Tensor] | None = None  # [B, K] of the training users, added to what the patch gives
 
 
 Phase = ClosedForm | Gradient

@@ -68,6 +68,12 @@ class TfIdfLinear(nn.Module):
             self.weight[:, RESERVED:] = weight
             self.bias.copy_(bias)
 
+    def mix(self, outputs: Tensor) -> None:
+        """Follow by a matrix [K, K] over the outputs."""
+        with torch.no_grad():
+            self.weight.copy_(outputs @ self.weight)
+            self.bias.copy_(outputs @ self.bias)
+
 
 def _matrix(histories: Histories, items: int) -> Any:
     """Counts as a scipy CSR matrix [B, V - RESERVED]."""

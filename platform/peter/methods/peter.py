@@ -1,4 +1,4 @@
-"""The default: PeterRec's patches in the frozen backbone, read out from all levels over the whole history."""
+"""The default: PeterRec's patches in the frozen backbone, its whole history read, beside a wide term."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
+from peter.methods._wide import out_of_fold, stacked
+from peter.methods.bag import TfIdfLinear
 from peter.methods.probe import moments
 from peter.nn.backbone import PAD, Backbone
 from peter.nn.graft import Graft
@@ -33,19 +35,26 @@ class Options:
     )
     second_norm: bool = True  # train a copy of each patched block's second LayerNorm
     readout: Literal["all", "last"] = "all"  # last: the top level at the last event, as in PeterRec
-    warm_start: bool = True  # the head starts from the probe's convex solution
+    wide: bool = True  # a weight per item and class over the whole history, solved first and then left alone
+    warm_start: bool = True  # the head starts from a convex solution on the bare body
 
 
 class PeterPatch(nn.Module):
-    """Patches, their LayerNorms, a linear head on the standardised read-out (PeterRec, SIGIR 2020)."""
+    """Patches, their LayerNorms, a linear head on the standardised read-out (PeterRec, SIGIR 2020).
+
+    A wide term (Cheng et al., Wide & Deep, DLRS 2016, but solved and not descended) says what counting can
+    tell; the rest learns what it cannot, and is kept only as far as validation users gain by it.
+    """
 
     mean: Tensor
     scale: Tensor
+    offsets: Tensor  # [B, K] out-of-fold wide outputs of the training users, while fitting
 
     def __init__(self, setting: Setting, options: Options) -> None:
         super().__init__()
         body = setting.body
         self.readout = options.readout
+        self.wide = TfIdfLinear(setting.items, setting.outputs) if options.wide else None
         self.graft = SerialGraft(
             body,
             _bottleneck(body.channels, options.reduction),
@@ -58,12 +67,15 @@ class PeterPatch(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.head = nn.Linear(features, setting.outputs)  # F -> K
-        truncated_normal_(self.head.weight, setting.seed, "head.weight")
         nn.init.zeros_(self.head.bias)
+        if options.wide:
+            nn.init.zeros_(self.head.weight)
+        else:
+            truncated_normal_(self.head.weight, setting.seed, "head.weight")
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:
         outputs: Tensor = self.head(self.standardised(self.read(body, histories, self.graft)))  # [B, K]
-        return outputs
+        return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
 
     def read(self, body: Backbone, histories: Histories, graft: Graft | None) -> Tensor:
         """The read-out [B, F] of the patched body, or of the bare one without `graft`."""
@@ -74,24 +86,39 @@ class PeterPatch(nn.Module):
         return (features - self.mean) / self.scale
 
     @torch.no_grad()
+    def count(self, train: Examples, valid: Examples, setting: Setting) -> None:
+        """Solve the wide term."""
+        assert self.wide is not None
+        self.wide.solve(train, valid, setting)
+        self.offsets = out_of_fold(train, valid, setting)
+
+    @torch.no_grad()
     def start(self, train: Examples, valid: Examples, setting: Setting, warm: bool) -> None:
         """Fix the standardisation; if `warm`, give the head the best linear solution on the bare body.
 
         Linear probing, then fine-tuning: a random head would distort what the body knows (Kumar et al.,
-        ICLR 2022).
+        ICLR 2022). Beside a wide term, head and wide outputs are solved together, and the wide term alone
+        stands if validation users prefer it.
         """
         features = self.read(setting.body, train.histories, None)  # [B, F]
         for buffer, value in zip((self.mean, self.scale), moments(features), strict=True):
             buffer.copy_(value)
-        if warm:
-            others = self.read(setting.body, valid.histories, None)
-            weight, bias = setting.kind.fit_linear(
-                (self.standardised(features).cpu(), train.targets),
-                (self.standardised(others).cpu(), valid.targets),
-                setting.schema,
-            )
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
+        if not warm:
+            return
+        mine = self.standardised(features).cpu(), train.targets
+        others = self.standardised(self.read(setting.body, valid.histories, None)).cpu(), valid.targets
+        if self.wide is None:
+            weight, bias = setting.kind.fit_linear(mine, others, setting.schema)
+        else:
+            answers = self.wide(setting.body, valid.histories)
+            stack = stacked(mine, others, self.offsets, answers, setting)
+            if stack is None:
+                return
+            weight, bias, mix = stack
+            self.wide.mix(mix)
+            self.offsets = self.offsets @ mix.T
+        self.head.weight.copy_(weight)
+        self.head.bias.copy_(bias)
 
 
 def last_state(body: Backbone, histories: Histories, graft: Graft | None = None) -> Tensor:
@@ -144,15 +171,27 @@ class Peter:
         def start(train: Examples, valid: Examples) -> None:
             patch.start(train, valid, setting, options.warm_start)
 
-        return [ClosedForm("head", start), Gradient("patches", list(patch.parameters()))]
+        if patch.wide is None:
+            return [ClosedForm("head", start), Gradient("patches", list(patch.parameters()))]
+
+        def count(train: Examples, valid: Examples) -> None:
+            patch.count(train, valid, setting)
+
+        deep = [*patch.graft.parameters(), *patch.head.parameters()]
+        return [
+            ClosedForm("wide", count),
+            ClosedForm("head", start),
+            Gradient("patches", deep, offsets=lambda: patch.offsets),
+        ]
 
     def adapter_config(self, options: Options) -> Mapping[str, Any]:
+        parts = {"head": True, "graft.norms": options.second_norm, "wide": options.wide}
         return {
             "peft_type": "BOTTLENECK",
             "reduction_factor": options.reduction,
             "non_linearity": options.activation,
             "is_parallel": False,
-            "modules_to_save": ["head", "graft.norms"] if options.second_norm else ["head"],
+            "modules_to_save": [name for name, saved in parts.items() if saved],
             "pooling": "level_means" if options.readout == "all" else "last_state",
         }
 

@@ -88,6 +88,7 @@ class _Descent:
         self.patch, self.phase, self.setting, self.config = patch, phase, setting, config
         self.train, self.valid = train, valid
         self.loss = phase.loss or setting.kind.loss
+        self.offsets = phase.offsets() if phase.offsets else None  # [B, K]
         self.optimizer = torch.optim.AdamW(
             phase.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -131,6 +132,8 @@ class _Descent:
         histories, targets, total = self.train.histories.select(users), self.train.targets[users], 0.0
         for part in histories.batches(EVENTS):
             outputs = self.patch(self.setting.body, histories.select(part))  # [b, K]
+            if self.offsets is not None:
+                outputs = outputs + self.offsets[users[part]].to(outputs.device)
             loss = self.loss(outputs, targets[part].to(outputs.device)) * (len(part) / len(users))
             loss.backward()
             total += loss.item()
