@@ -18,9 +18,7 @@ from peter.training.calibration import temperature
 MOST_CLASSES = 50  # more distinct numbers than this are a quantity, not classes
 RARE = 5  # classes with fewer users are named in the schema
 UNKNOWN = "unknown"
-STRENGTHS = tuple(
-    10 ** (half / 2) for half in range(-8, 5)
-)  # 1/penalty, the most cautious first: 1e-4 .. 1e2
+STRENGTHS = tuple(10 ** (half / 2) for half in range(-8, 5))  # 1/penalty, the most cautious first
 PATIENCE = 2  # strengths in a row that may be worse before the search ends
 METRICS = {
     "accuracy": metrics.accuracy,
@@ -161,7 +159,8 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tenso
     for strength in STRENGTHS:
         # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
         with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # validation users judge an unfinished fit too
+            # validation users judge an unfinished fit too
+            warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(C=strength).fit(features, targets.numpy())
         coefficients, intercepts = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
         if len(present) == 2:  # one logit z: the same as outputs -z/2 and z/2

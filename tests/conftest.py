@@ -1,6 +1,7 @@
-"""What tests of several floors share: a real PostgreSQL, started once, a fresh database for each test."""
+"""What tests of several floors share: a real PostgreSQL, and a workspace that has gone the whole way."""
 
 import itertools
+import os
 import shutil
 import tempfile
 import warnings
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
 
 
 class Postgres:
@@ -73,3 +76,49 @@ def _quick_place() -> str | None:
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30
     return str(memory) if roomy else None
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a workspace that has a backbone and no task (see small_workspace); only to be copied."""
+    import small_workspace
+
+    directory = tmp_path_factory.mktemp("pretrained")
+    small_workspace.pretrained(directory).registry.dispose()
+    return directory
+
+
+@pytest.fixture(scope="session")
+def finished(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two tasks whose answers are materialised; only to be copied."""
+    import small_workspace
+
+    from peter.progress import Silent
+    from peter.services.materialize import materialize
+    from peter.services.workspace import Workspace
+
+    directory = shutil.copytree(pretrained, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
+    workspace = Workspace.open(small_workspace.url(directory))
+    for task in small_workspace.TASKS:
+        small_workspace.add_task(workspace, task, directory / f"{task}.csv")
+    materialize(workspace, None, Silent())
+    workspace.registry.dispose()
+    return directory
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    """A directory with a finished workspace of the test's own."""
+    return shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def workspace(place: Path) -> Iterator[Any]:
+    """That workspace, opened."""
+    from small_workspace import url
+
+    from peter.services.workspace import Workspace
+
+    workspace = Workspace.open(url(place))
+    yield workspace
+    workspace.registry.dispose()

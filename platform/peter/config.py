@@ -1,6 +1,7 @@
-"""The numbers a person may choose, as frozen dataclasses; `--set key=value` and the registry's JSON both end here."""
+"""The numbers a person may choose; `--set key=value` and the registry's JSON both end in these dataclasses."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ class BackboneConfig:
     causal: bool = True
     max_length: int = 50  # L, events a window holds
 
+    def __post_init__(self) -> None:
+        _require(self, channels=1, blocks=1, kernel=1, max_length=1)
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -42,6 +46,10 @@ class PretrainConfig:
     threads: int = 2  # part of the configuration: the bits of a sum depend on it
     salt: str = "peter"  # of the user split; another salt is another backbone
 
+    def __post_init__(self) -> None:
+        _require(self, epochs=1, patience=1, batch_size=1, threads=1)
+        _require(self, learning_rate=0, weight_decay=0, negatives=0, mask_rate=0, seed=0)
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -54,6 +62,10 @@ class FitConfig:
     weight_decay: float = 0.0
     seed: int = 0
     threads: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self, epochs=1, patience=1, batch_users=1, threads=1)
+        _require(self, learning_rate=0, weight_decay=0, seed=0)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -73,7 +85,7 @@ def from_options(options: Iterable[str], *configs: Any) -> list[Any]:
     """Replace fields of `configs` by `key=value` options; a key is looked up in all of them.
 
     Raises:
-        InputError: an option has no `=`, or a value of the wrong type. All faults are told together.
+        InputError: an option has no `=`, a value of the wrong type, or one that is too small.
         UnknownName: no config has the key.
     """
     changes: list[dict[str, Any]] = [{} for _ in configs]
@@ -93,6 +105,14 @@ def from_options(options: Iterable[str], *configs: Any) -> list[Any]:
     if faults:
         raise InputError(f"These settings cannot be used: {'; '.join(faults)}.")
     return [dataclasses.replace(config, **change) for config, change in zip(configs, changes, strict=True)]
+
+
+def _require(config: Any, **least: float) -> None:
+    """Raises InputError for a number that is below its least value, or none."""
+    for key, low in least.items():
+        value = getattr(config, key)
+        if not low <= value < math.inf:
+            raise InputError(f"{key}={value} cannot be used; give {key}={low} or more.")
 
 
 def _types(config: Any) -> dict[str, Any]:

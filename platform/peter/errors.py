@@ -47,9 +47,9 @@ class UnknownName(InputError):
         hint = (
             f"did you mean {' or '.join(near)}?"
             if near
-            else f"known: {', '.join(names) if names else 'none yet'}"
+            else f"known: {', '.join(names) if names else 'none yet'}."
         )
-        super().__init__(f"There is no {noun} called {name!r}; {hint}.")
+        super().__init__(f"There is no {noun} called {name!r}; {hint}")
 
 
 class NameTaken(InputError):

@@ -15,9 +15,7 @@ class Bar(Protocol):
 class Progress(Protocol):
     """Where bars come from."""
 
-    def bar(
-        self, label: str, total: float | None = None, unit: str = ""
-    ) -> AbstractContextManager[Bar]:
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Bar]:
         """Open a bar of `total` units (None: unknown)."""
 
     def say(self, text: str) -> None:

@@ -20,10 +20,10 @@ class TaskKind(Protocol):
     """
 
     name: str
-    primary: str  # the metric that selection, tuning and the promotion gate use; in validation, lower is better
+    primary: str  # the metric of selection, tuning and the promotion gate; lower is better
 
     def fits(self, values: Sequence[str], repeated: bool) -> bool:
-        """Whether a label column (one text a row; `repeated`: users occur more than once) is plainly of this kind."""
+        """Whether a label column, one text a row, is plainly of this kind; `repeated`: users occur twice."""
 
     def schema(self, values: Sequence[str]) -> Schema:
         """What the outputs mean. Raises InputError when nothing can be learnt (one class only)."""

@@ -70,29 +70,51 @@ def test_a_better_baseline_is_named(difference, said):
 
 def test_a_card_shows_every_task_and_obeys_no_escape():
     answer = {
-        "value": "[bold]F",
-        "probability": 0.834,
+        "value": "administrator",
+        "probability": 1.0,
+        "predicted": "[bold]F",
+        "predicted_probability": 0.834,
         "version": 3,
-        "source": "predicted",
+        "backbone": "movies@1",
+        "source": "observed",
         "in_sample": True,
+        "as_of": "2026-01-02T03:04:05+00:00",
     }
-    user = {
-        "user_id": "4\x1b[2J",
-        "events": 1200,
-        "tasks": {"gender": {**answer, "as_of": "2026-01-02T03:04"}},
-    }
-    page = _drawn(_cards.card(user))
+    page = _drawn(_cards.card({"user_id": "4\x1b[2J", "events": 1200, "tasks": {"occupation": answer}}))
     assert "\x1b" not in page
-    for word in ("[bold]F", "83%", "predicted, in", "2026-01-02", "1,200 events"):
+    for word in (
+        "occupation@3", "administrator", "observed, in sample", "[bold]F", "83%", "1,200 events",
+        "on movies@1 · as of 2026-01-02",
+    ):  # fmt: skip
         assert word in page
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (True, "yes"), (1234567, "1,234,567"), (0.123456, "0.1235"), ({"a": [1]}, '{"a": [1]}')],
+    [
+        (None, "-"),
+        ("", "-"),
+        (True, "yes"),
+        (1234567, "1,234,567"),
+        (0.123456, "0.1235"),
+        ([], "-"),
+        ({"dilations": [1, 4], "causal": True}, "dilations 1, 4, causal yes"),
+        ({"auc": _around(0.7)}, "auc 0.700 [0.680, 0.720]"),
+    ],
 )
 def test_cells(value, shown):
     assert str(_output.text(value)) == shown
+
+
+def test_what_is_nested_deep_gets_lines_of_its_own():
+    page = _drawn(
+        _output.facts({"params": {"name": "movies", "shape": {"blocks": 8}}, "report": {"rows": 3}})
+    )
+    assert [line.split() for line in page.splitlines()] == [
+        ["params", "name", "movies"],
+        ["params", "shape", "blocks", "8"],
+        ["report", "rows", "3"],
+    ]
 
 
 def test_a_json_document_is_all_that_is_printed(capsys):

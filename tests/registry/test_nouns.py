@@ -84,7 +84,7 @@ def test_a_patch_answers_to_version_alias_and_name(registry: Registry) -> None:
     def fill(session: Session) -> None:
         first = rows.world(session)
         second = patches.add(session, rows.patch(first.label_set, first.backbone, "second"), "ann")
-        aliases.move(session, second, aliases.CHALLENGER, "ann", "tuned")
+        aliases.move(session, second, "challenger", "ann", "tuned")
 
     registry.write(fill)
     with registry.read() as session:
@@ -161,13 +161,20 @@ def test_a_removed_task_is_gone_from_lists_and_keeps_its_name(registry: Registry
         registry.write(lambda session: tasks.add(session, rows.task(), "ann"))
 
 
+def test_an_unfinished_task_is_what_the_last_try_makes_of_it(registry: Registry) -> None:
+    task = registry.write(lambda session: tasks.add(session, rows.task(), "ann"))
+    for _ in range(2):
+        registry.write(lambda session: tasks.begin_again(session, task, "tags", {"classes": ["a"]}, "ann"))
+    with registry.read() as session:
+        again = tasks.get(session, "gender")
+        assert (again.kind, again.outputs) == ("tags", {"classes": ["a"]})
+        assert [row.action for row in audit.latest(session, 10)] == ["task.begin_again", "task.add"]
+
+
 def test_label_sets_are_found_by_their_bytes(registry: Registry) -> None:
     def fill(session: Session) -> list[int]:
         task = tasks.add(session, rows.task(), "ann")
         sets = [tasks.add_labels(session, rows.labels(task, text), "ann") for text in ("old", "new", "old")]
-        newest = tasks.latest_labels(session, task)
-        assert newest
-        assert newest.sha256 == rows.sha("new")
         assert tasks.find_labels(session, task, rows.sha("other")) is None
         return [labels.id for labels in sets]
 
@@ -185,15 +192,25 @@ def test_a_run_is_started_kept_alive_and_ended(registry: Registry) -> None:
     assert (ended.state, ended.metrics) == ("done", {"best": 0.5})
     assert ended.ended_at
     assert ended.heartbeat_at > run.heartbeat_at
-    again = registry.write(lambda session: runs.resume(session, run.id, "ann"))
-    assert (again.state, again.ended_at) == ("running", None)
-    failed = registry.write(lambda session: runs.fail(session, run.id, "the disk is full"))
-    assert (failed.state, failed.error) == ("failed", "the disk is full")
     with registry.read() as session:
-        actions = [row.action for row in audit.latest(session, 10)]
-        assert actions == ["run.failed", "run.resume", "run.done", "run.start"]
+        assert [row.action for row in audit.latest(session, 10)] == ["run.done", "run.start"]
         with pytest.raises(UnknownName, match="known: 1"):
             runs.get(session, 99)
+
+
+def test_a_run_that_failed_is_resumed_by_one_process_and_a_done_one_by_none(registry: Registry) -> None:
+    run = registry.write(lambda session: runs.start(session, "pretrain", "movies", {}, "ann"))
+    failed = registry.write(lambda session: runs.fail(session, run.id, "the disk is full"))
+    assert (failed.state, failed.error) == ("failed", "the disk is full")
+    again = registry.write(lambda session: runs.resume(session, run.id, "ann"))
+    assert (again.state, again.ended_at, again.error) == ("running", None, None)
+    with pytest.raises(InputError, match="is running"):
+        registry.write(lambda session: runs.resume(session, run.id, "bob"))
+    registry.write(lambda session: runs.finish(session, run.id, {"best": 0.5}))
+    with pytest.raises(InputError, match="is done"):
+        registry.write(lambda session: runs.resume(session, run.id, "bob"))
+    late = registry.write(lambda session: runs.interrupt(session, run.id, "stopped by the user"))
+    assert (late.state, late.error, late.metrics) == ("done", None, {"best": 0.5})
 
 
 def test_runs_of_dead_processes_are_marked_interrupted(registry: Registry) -> None:
@@ -222,11 +239,14 @@ def test_trials_of_a_run(registry: Registry) -> None:
         trials.update(session, run.id, "b", "failed", error="killed")
         with pytest.raises(UnknownName, match="a, b"):
             trials.update(session, run.id, "zzz", "done")
+        trials.add(session, run.id, "c", {"learning_rate": 0.3})
+        runs.interrupt(session, run.id, "stopped by the user")
         return run.id
 
     run_id = registry.write(tune)
     with registry.read() as session:
-        first, second = trials.of(session, run_id)
+        first, second, third = trials.of(session, run_id)
+        assert (third.state, third.ended_at is None) == ("interrupted", False)
         assert (first.state, first.metrics, first.ended_at is None) == ("done", {"accuracy": 0.6}, False)
         assert (second.state, second.error) == ("failed", "killed")
 

@@ -57,6 +57,12 @@ class _Source:
             formats.find_column(table, item, formats.ITEM, _FLAG.format("item")),
             formats.find_column(table, time, formats.TIME, _FLAG.format("time")),
         )
+        for name in columns:
+            if columns.count(name) > 1:
+                raise InputError(
+                    f"{path}: column {name} cannot be two of user, item and time; "
+                    "name the right ones with --user, --item and --time."
+                )
         _, (*_, sample) = next(iter(table.rows(columns)))
         return cls(table, columns, time_format(sample))
 

@@ -1,6 +1,4 @@
-"""Negative samplers: which items a sampled softmax compares the right one with, and their odds."""
-
-import math
+"""Negative sampling: which items a sampled softmax compares the right one with, and their odds."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,21 +6,6 @@ import torch
 from torch import Tensor
 
 from peter.data.histories import RESERVED
-
-
-class UniformSampler:
-    """Draws every real item alike."""
-
-    log_probability: Tensor  # [V] float32; -inf for the reserved rows, which are never drawn
-
-    def __init__(self, items: int) -> None:
-        """`items`: V, the reserved rows included."""
-        self.log_probability = torch.full((items,), -math.log(items - RESERVED))
-        self.log_probability[:RESERVED] = -math.inf
-
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count] int64 rows, with replacement."""
-        return torch.randint(RESERVED, len(self.log_probability), (count,), generator=generator)
 
 
 class FrequencySampler:

@@ -2,18 +2,13 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a table whatever the verbosity
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})  # before Ray is imported
-
-import ray  # noqa: E402
+import ray
 
 
 @contextmanager
@@ -22,6 +17,7 @@ def cluster(address: str | None) -> Iterator[None]:
     _private_token(address)
     for name in ("ray.tune", "ray.air", "optuna"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
+    stop = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     ray.init(
         address=address,
         include_dashboard=None if address else False,
@@ -29,6 +25,8 @@ def cluster(address: str | None) -> Iterator[None]:
         logging_level="ERROR",
         configure_logging=True,
     )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray's own exits at once, and nobody would note the run's end
     try:
         yield
     finally:
@@ -36,7 +34,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def _private_token(address: str | None) -> None:
-    """Ray's own token file would be readable by everybody; and an explicit address does not switch tokens on."""
+    """Ray's own token file is readable by everybody, and an explicit address does not switch tokens on."""
     if address:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     file = Path.home() / ".ray" / "auth_token"

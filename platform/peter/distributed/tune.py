@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import ray
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
@@ -37,10 +38,8 @@ class Search:
 class Outcome:
     """One trial that reported at least once, or failed."""
 
-    name: str
     config: dict[str, Any]
     score: float | None  # the best epoch's
-    epochs: int
     error: str | None
 
 
@@ -58,7 +57,12 @@ class Observer(Protocol):
 
 
 def search(
-    start: Start, context: Mapping[str, Any], plan: Search, directory: Path, address: str | None, observer: Observer
+    start: Start,
+    context: Mapping[str, Any],
+    plan: Search,
+    directory: Path,
+    address: str | None,
+    observer: Observer,
 ) -> list[Outcome]:
     """Run the trials of `plan`, ASHA stopping the hopeless ones, Optuna's TPE proposing the next.
 
@@ -69,7 +73,10 @@ def search(
         address: of a cluster; None: this machine.
 
     Returns:
-        The trials that began; fewer than planned when the search was stopped.
+        The trials that began; fewer than planned when the time was up.
+
+    Raises:
+        KeyboardInterrupt: stopped by a signal.
     """
     with cluster(address):
         tuner = Tuner(
@@ -80,7 +87,11 @@ def search(
                 mode="min",
                 num_samples=plan.trials,
                 search_alg=OptunaSearch(seed=plan.seed),
-                scheduler=ASHAScheduler(max_t=plan.epochs + 1, grace_period=GRACE, reduction_factor=REDUCTION),
+                scheduler=ASHAScheduler(
+                    max_t=plan.epochs + GRACE,  # phases without epochs report too: a trial ends by itself
+                    grace_period=GRACE,
+                    reduction_factor=REDUCTION,
+                ),
                 max_concurrent_trials=max(1, int(_cpus())),
                 time_budget_s=plan.time_budget,
                 reuse_actors=True,
@@ -146,11 +157,9 @@ class _Observed(Callback):
 def _outcomes(grid: ResultGrid) -> list[Outcome]:
     return [
         Outcome(
-            name=(result.metrics or {}).get("trial_id", ""),
             config=dict(result.config or {}),
             score=(result.metrics or {}).get(SCORE),
-            epochs=(result.metrics or {}).get("training_iteration", 0),
-            error=str(result.error).splitlines()[-1] if result.error else None,
+            error=(str(result.error).splitlines() or [repr(result.error)])[-1] if result.error else None,
         )
         for result in grid
     ]
@@ -168,6 +177,4 @@ def _directory(trial: Trial) -> str:
 
 
 def _cpus() -> float:
-    import ray
-
     return float(ray.cluster_resources().get("CPU", os.cpu_count() or 1))

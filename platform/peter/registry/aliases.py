@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from peter.errors import InputError
 from peter.registry import tasks
 from peter.registry.models import Alias, AliasHistory, Patch, Task
 
 CHAMPION = "champion"  # the version that answers
-CHALLENGER = "challenger"
 
 
 def move(session: Session, patch: Patch, alias: str, actor: str, why: str) -> bool:
@@ -52,15 +52,23 @@ def history(session: Session, task: Task) -> Sequence[AliasHistory]:
 
 def with_champions(session: Session) -> list[tuple[Task, Patch | None]]:
     """All tasks by name, each with its champion (which carries its backbone), None for an unfinished one."""
-    pairs = session.scalars(
+    answering = session.scalars(
         select(Patch)
         .join(Alias, (Alias.task_id == Patch.task_id) & (Alias.version == Patch.version))
         .where(Alias.alias == CHAMPION)
     )
-    champions = {patch.task_id: patch for patch in pairs}
+    champions = {patch.task_id: patch for patch in answering}
     return [(task, champions.get(task.id)) for task in tasks.every(session)]
 
 
 def champions(session: Session) -> list[Patch]:
     """The patch that answers for each finished task, by the task's name."""
     return [patch for _, patch in with_champions(session) if patch]
+
+
+def require_champions(session: Session) -> list[Patch]:
+    """As `champions`, for commands that have nothing to do without one. Raises InputError."""
+    found = champions(session)
+    if not found:
+        raise InputError("No task has a champion yet; add one with `peter task add NAME --labels FILE`.")
+    return found

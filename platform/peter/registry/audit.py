@@ -44,8 +44,8 @@ def append(
 def verify(session: Session) -> Audit | None:
     """The first row that was edited or whose predecessor is gone, or None when the chain is whole."""
     previous = _START
-    with session.scalars(select(Audit).order_by(Audit.id).execution_options(yield_per=1000)) as rows:
-        for row in rows:
+    with session.scalars(select(Audit).order_by(Audit.id).execution_options(yield_per=1000)) as chain:
+        for row in chain:
             if row.prev_hash != previous or row.hash != _digest(row):
                 return row
             previous = row.hash

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from peter.errors import InputError, UnknownName
-from peter.registry import audit, names, references, rows
+from peter.errors import InputError
+from peter.registry import audit, names, rows
 from peter.registry.models import Backbone
 
 
@@ -23,11 +23,11 @@ def add(session: Session, backbone: Backbone, actor: str) -> Backbone:
     session.add(backbone)
     session.flush()
     after = {
-        "event_log": f"{backbone.event_log.name}@{backbone.event_log.version}",
+        "event_log": backbone.event_log.reference,
         "objective": backbone.objective,
         "weights_sha256": backbone.weights_sha256,
     }
-    audit.append(session, actor, "backbone.add", f"{backbone.name}@{backbone.version}", after=after)
+    audit.append(session, actor, "backbone.add", backbone.reference, after=after)
     return backbone
 
 
@@ -38,14 +38,7 @@ def get(session: Session, reference: str) -> Backbone:
         InputError: `reference` is no reference.
         UnknownName: nothing answers to it.
     """
-    wanted = references.parse(reference)
-    query = select(Backbone).where(Backbone.name == wanted.name).order_by(Backbone.version.desc()).limit(1)
-    if wanted.version:
-        query = query.where(Backbone.version == wanted.version)
-    backbone = None if wanted.alias else session.scalar(query)
-    if backbone is None:
-        raise UnknownName("backbone", reference, _known(session, wanted.name))
-    return backbone
+    return rows.find(session, Backbone, reference, "backbone")
 
 
 def only(session: Session) -> Backbone:
@@ -65,9 +58,3 @@ def only(session: Session) -> Backbone:
 def every(session: Session) -> Sequence[Backbone]:
     """All versions of all backbones, by name and version."""
     return session.scalars(select(Backbone).order_by(Backbone.name, Backbone.version)).all()
-
-
-def _known(session: Session, name: str) -> set[str]:
-    backbones = every(session)
-    versions = {f"{backbone.name}@{backbone.version}" for backbone in backbones if backbone.name == name}
-    return versions or {backbone.name for backbone in backbones}

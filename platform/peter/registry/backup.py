@@ -24,6 +24,10 @@ def backup(registry: Registry, target: Path) -> None:
         target.touch()
         source = session.connection().connection.driver_connection
         assert isinstance(source, sqlite3.Connection)
-        with closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")
+        try:
+            with closing(sqlite3.connect(target)) as copy:
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")
+        except BaseException:
+            target.unlink()  # half a copy must not be taken for one
+            raise

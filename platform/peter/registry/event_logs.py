@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from peter.errors import UnknownName
-from peter.registry import audit, names, references, rows
+from peter.registry import audit, names, rows
 from peter.registry.models import EventLog
 
 
@@ -22,7 +21,7 @@ def add(session: Session, log: EventLog, actor: str) -> EventLog:
     session.add(log)
     session.flush()
     counts = {"users": log.users, "items": log.items, "events": log.events, "sha256": log.sha256}
-    audit.append(session, actor, "event_log.add", f"{log.name}@{log.version}", after=counts)
+    audit.append(session, actor, "event_log.add", log.reference, after=counts)
     return log
 
 
@@ -33,21 +32,9 @@ def get(session: Session, reference: str) -> EventLog:
         InputError: `reference` is no reference.
         UnknownName: nothing answers to it.
     """
-    wanted = references.parse(reference)
-    query = select(EventLog).where(EventLog.name == wanted.name).order_by(EventLog.version.desc()).limit(1)
-    if wanted.version:
-        query = query.where(EventLog.version == wanted.version)
-    log = None if wanted.alias else session.scalar(query)
-    if log is None:
-        raise UnknownName("event log", reference, _known(session, wanted.name))
-    return log
+    return rows.find(session, EventLog, reference, "event log")
 
 
 def every(session: Session) -> Sequence[EventLog]:
     """All versions of all event logs, by name and version."""
     return session.scalars(select(EventLog).order_by(EventLog.name, EventLog.version)).all()
-
-
-def _known(session: Session, name: str) -> set[str]:
-    logs = every(session)
-    return {f"{log.name}@{log.version}" for log in logs if log.name == name} or {log.name for log in logs}

@@ -48,6 +48,7 @@ def exclusive(path: Path, deadline: float) -> Iterator[None]:
     """
     with _locked(path, fcntl.LOCK_EX, deadline) as handle:
         with suppress(OSError):  # a full disk must not cost the lock: the pid is only told, never relied on
+            os.ftruncate(handle, 0)  # a holder that was killed left its own
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         try:
             yield

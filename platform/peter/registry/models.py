@@ -70,6 +70,11 @@ class EventLog(Base):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("event_log.id"), default=None)
     created_at: Mapped[datetime] = mapped_column(init=False, default_factory=utc_now)
 
+    @property
+    def reference(self) -> str:
+        """name@version."""
+        return f"{self.name}@{self.version}"
+
 
 class Run(Base):
     """One execution of anything long: pretrain, train, tune, score."""
@@ -135,6 +140,11 @@ class Backbone(Base):
 
     event_log: Mapped[EventLog] = relationship(lazy="joined", innerjoin=True)
 
+    @property
+    def reference(self) -> str:
+        """name@version."""
+        return f"{self.name}@{self.version}"
+
 
 class Task(Base):
     """A team's question about users; unfinished while it has no patch."""
@@ -189,9 +199,7 @@ class Patch(Base):
     method: Mapped[str]
     config: Mapped[dict[str, Any]]  # the method's own options
     fit: Mapped[dict[str, Any]]  # how it was fitted
-    request_sha256: Mapped[str] = mapped_column(
-        String(64)
-    )  # of all that decides the result: asked twice, made once
+    request_sha256: Mapped[str] = mapped_column(String(64))  # of all that decides the result
     weights_sha256: Mapped[str] = mapped_column(ObjectName)
     params: Mapped[int]
     metrics: Mapped[dict[str, Any]]
@@ -204,6 +212,11 @@ class Patch(Base):
     task: Mapped[Task] = relationship(lazy="joined", innerjoin=True)
     backbone: Mapped[Backbone] = relationship(lazy="joined", innerjoin=True)
     label_set: Mapped[LabelSet] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def reference(self) -> str:
+        """task@version."""
+        return f"{self.task.name}@{self.version}"
 
 
 class Alias(Base):

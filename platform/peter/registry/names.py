@@ -23,7 +23,7 @@ _WORDS = """
     variadic verbose when where window with
 """
 _RESERVED = frozenset(_WORDS.split())
-_OWN_COLUMNS = frozenset({"user_id"})  # of every profile table
+_OWN_COLUMNS = frozenset({"user_id", "events"})  # of every profile table
 
 
 def check(noun: str, name: str) -> None:

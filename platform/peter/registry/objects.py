@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from peter.errors import CorruptObject
@@ -145,8 +145,9 @@ class ObjectStore:
                     self._verified.discard(sha256)
                     self._place(sha256).unlink(missing_ok=True)
                 for directory in (self.root / "tmp").glob("*"):
-                    if locks.free(directory):
-                        shutil.rmtree(directory, ignore_errors=True)
+                    with suppress(FileNotFoundError):  # its maker may be done with it at this very moment
+                        if locks.free(directory):
+                            shutil.rmtree(directory, ignore_errors=True)
                 return removed
 
     def _keep(self, file: Path, sha256: str) -> str:
@@ -154,7 +155,6 @@ class ObjectStore:
         place = self._place(sha256)
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists() and _sha256(place) == sha256:
-            os.utime(place)
             file.unlink()
         else:
             os.replace(file, place)

@@ -25,11 +25,11 @@ def add(session: Session, patch: Patch, actor: str) -> Patch:
     session.flush()
     after = {
         "method": patch.method,
-        "backbone": f"{patch.backbone.name}@{patch.backbone.version}",
+        "backbone": patch.backbone.reference,
         "labels_sha256": patch.label_set.sha256,
         "weights_sha256": patch.weights_sha256,
     }
-    tasks.record(session, task, actor, "patch.add", f"{task.name}@{patch.version}", after=after)
+    tasks.record(session, task, actor, "patch.add", patch.reference, after=after)
     return patch
 
 

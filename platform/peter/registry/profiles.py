@@ -31,7 +31,7 @@ def replace(
         )
         session.add(table)
     session.flush()
-    subject = f"{task.name}@{patch.version} on {log.name}@{log.version}"
+    subject = f"{patch.reference} on {log.reference}"
     audit.append(session, actor, "profile.replace", subject, before, {"sha256": sha256, "rows": count})
     return table
 
@@ -56,3 +56,11 @@ def current(session: Session) -> Sequence[ProfileTable]:
         .where(Alias.alias == CHAMPION, Task.retired_at.is_(None))
         .order_by(Task.name, EventLog.version.desc())
     ).all()
+
+
+def newest(session: Session) -> dict[int, ProfileTable]:
+    """The id of each champion that has tables -> the one of the newest event log."""
+    tables: dict[int, ProfileTable] = {}
+    for table in current(session):
+        tables.setdefault(table.patch_id, table)
+    return tables

@@ -1,13 +1,16 @@
-"""What every noun does with rows: bring them into its session, number them without gap or duplicate."""
+"""What every noun does with rows: find them, bring them into its session, number them without a gap."""
 
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, func, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from peter.registry.models import Base
+from peter.errors import UnknownName
+from peter.registry import references
+from peter.registry.models import Backbone, Base, EventLog
 
 Row = TypeVar("Row", bound=Base)
+Versioned = TypeVar("Versioned", EventLog, Backbone)
 
 _SPACE = 0x7065  # keeps peter's advisory locks apart from those of other programs
 
@@ -29,3 +32,22 @@ def following(session: Session, version: InstrumentedAttribute[int], *of: Column
 def own(session: Session, row: Row) -> Row:
     """The session's own copy of a row that an earlier session may have loaded."""
     return session.get_one(type(row), inspect(row).identity)
+
+
+def find(session: Session, table: type[Versioned], reference: str, noun: str) -> Versioned:
+    """The version `movies@1` of a table, or the newest `movies`; `noun` is what an error calls it.
+
+    Raises:
+        InputError: `reference` is no reference.
+        UnknownName: nothing answers to it.
+    """
+    wanted = references.parse(reference)
+    query = select(table).where(table.name == wanted.name).order_by(table.version.desc()).limit(1)
+    if wanted.version:
+        query = query.where(table.version == wanted.version)
+    row = None if wanted.alias else session.scalar(query)
+    if row is None:
+        others = session.scalars(select(table)).all()
+        versions = {other.reference for other in others if other.name == wanted.name}
+        raise UnknownName(noun, reference, versions or {other.name for other in others})
+    return row

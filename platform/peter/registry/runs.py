@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from peter.errors import UnknownName
+from peter.errors import InputError, UnknownName
 from peter.registry import audit
 from peter.registry.columns import utc_now
-from peter.registry.models import Run
+from peter.registry.models import Run, Trial
 
 UNFINISHED = ("pending", "running")
 
@@ -37,13 +37,18 @@ def start(
 
 
 def resume(session: Session, run_id: int, actor: str) -> Run:
-    """Take an ended run up again in this process.
+    """Take a run that was stopped or failed up again in this process.
 
     Raises:
         UnknownName: there is no such run.
+        InputError: it is under way, or done.
     """
     run = get(session, run_id)
     session.refresh(run, with_for_update=True)
+    if run.state not in ("interrupted", "failed"):
+        raise InputError(
+            f"Run {run_id} is a {run.kind} that is {run.state}; see `peter run list` for others."
+        )
     before = {"state": run.state}
     run.state, run.host, run.pid, run.actor = "running", socket.gethostname(), os.getpid(), actor
     run.error = run.ended_at = None
@@ -88,7 +93,7 @@ def get(session: Session, run_id: int) -> Run:
     Raises:
         UnknownName: there is none.
     """
-    run = session.get(Run, run_id)
+    run = session.get(Run, run_id) if run_id < 1 << 63 else None  # no database counts further
     if run is None:
         newest = session.scalars(select(Run.id).order_by(Run.id.desc()).limit(10))
         raise UnknownName("run", str(run_id), map(str, newest))
@@ -105,8 +110,15 @@ def _end(
 ) -> Run:
     run = get(session, run_id)
     session.refresh(run, with_for_update=True)
+    if run.state == "done":  # its result is kept, whatever happened to its process afterwards
+        return run
     before = {"state": run.state}
     run.state, run.metrics, run.error, run.ended_at = state, metrics, error, utc_now()
+    session.execute(
+        update(Trial)
+        .where(Trial.run_id == run_id, Trial.state.in_(UNFINISHED))
+        .values(state="interrupted", ended_at=run.ended_at)
+    )
     audit.append(session, run.actor, f"run.{state}", f"run {run.id}", before, {"state": state})
     return run
 

@@ -49,6 +49,17 @@ def every(session: Session) -> Sequence[Task]:
     return session.scalars(select(Task).where(Task.retired_at.is_(None)).order_by(Task.name)).all()
 
 
+def begin_again(session: Session, task: Task, kind: str, outputs: dict[str, Any], actor: str) -> Task:
+    """Let an unfinished task be what this try makes of it: its labels may be others than the first time."""
+    task = hold(session, task)
+    before = {"kind": task.kind, "outputs": task.outputs}
+    after = {"kind": kind, "outputs": outputs}
+    if after != before:
+        task.kind, task.outputs = kind, outputs
+        record(session, task, actor, "task.begin_again", task.name, before, after)
+    return task
+
+
 def retire(session: Session, task: Task, actor: str) -> None:
     """Remove a task from every list; its versions and their history stay."""
     task = hold(session, task)
@@ -106,10 +117,3 @@ def add_labels(session: Session, labels: LabelSet, actor: str) -> LabelSet:
 def find_labels(session: Session, task: Task, sha256: str) -> LabelSet | None:
     """The task's label set with these bytes."""
     return session.scalar(select(LabelSet).where(LabelSet.task_id == task.id, LabelSet.sha256 == sha256))
-
-
-def latest_labels(session: Session, task: Task) -> LabelSet | None:
-    """The task's newest label set."""
-    return session.scalar(
-        select(LabelSet).where(LabelSet.task_id == task.id).order_by(LabelSet.id.desc()).limit(1)
-    )

@@ -35,7 +35,7 @@ def _line(row: models.Backbone) -> dict[str, Any]:
     return {
         "name": row.name,
         "version": row.version,
-        "event_log": f"{row.event_log.name}@{row.event_log.version}",
+        "event_log": row.event_log.reference,
         "objective": row.objective,
         "params": row.params,
         "frozen": row.frozen_at.isoformat(timespec="seconds"),

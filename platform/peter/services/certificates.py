@@ -1,6 +1,6 @@
 """The certificate: golden outputs by which anyone can check that a patch still answers bit for bit as before.
 
-The probe batch is synthetic and seeded by the backbone's hash, so no user is in it and forgetting one breaks nothing.
+The probe batch is synthetic and seeded by the backbone's hash: forgetting a user breaks none.
 """
 
 import hashlib
@@ -35,19 +35,17 @@ def issue(base: Frozen, patch: nn.Module) -> dict[str, Any]:
     """The patch's golden outputs on this machine: fp32, one thread, one fixed batch."""
     with threads(1):
         outputs = predict(patch, base.body, probe(base))
-    return {
-        "sha256": _digest(outputs),
-        "outputs": outputs.tolist(),
-        "kernels": _kernels(),
-    }
+    return {"sha256": _digest(outputs), "outputs": outputs.tolist(), "kernels": _kernels()}
 
 
-def check(base: Frozen, patch: nn.Module, certificate: Mapping[str, Any], name: str) -> None:
+def check(base: Frozen, patch: nn.Module, certificate: Mapping[str, Any] | None, name: str) -> None:
     """Recompute and compare; bits on the same kernels, `TOLERANCE` elsewhere.
 
     Raises:
-        PeterError: the patch answers otherwise than when it was registered.
+        PeterError: the patch answers otherwise than when it was registered, or nobody noted how it did.
     """
+    if certificate is None:
+        raise PeterError(f"{name} has no certificate to be held against; train it again.")
     now = issue(base, patch)
     if now["kernels"] == certificate["kernels"]:
         same = now["sha256"] == certificate["sha256"]

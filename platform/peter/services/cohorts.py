@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from peter.errors import InputError
-from peter.registry import aliases, models, profiles
+from peter.registry import aliases, models, names, profiles
 from peter.services.profiles import provenance
 from peter.services.workspace import Workspace
 
@@ -35,11 +35,10 @@ def query(workspace: Workspace, where: str, limit: int) -> dict[str, Any]:
             found = database.view(WIDE).filter(where).order("user_id").limit(limit).to_arrow_table()
         except duckdb.Error as error:
             told = str(error).splitlines()[0]
-            names = ", ".join(
-                column for table in tables for column in (table.patch.task.name, f"{table.patch.task.name}_p")
-            )
+            columns = ", ".join(name for table in tables for name in names.columns(table.patch.task.name))
             raise InputError(
-                f"The condition {where!r} cannot be used ({told}); the columns are user_id, events, {names}."
+                f"The condition {where!r} cannot be used ({told}); "
+                f"the columns are user_id, events, {columns}."
             ) from None
     sources = {table.patch.task.name: provenance(table.patch, table.as_of) for table in tables}
     return {"users": found.to_pylist(), "tables": sources}
@@ -60,21 +59,23 @@ def export(workspace: Workspace, path: Path) -> dict[str, Any]:
             rows = database.execute(
                 f"COPY ({source}) TO '{_quoted(partial)}' ({FORMATS[path.suffix]})"
             ).fetchall()
+            partial.replace(path)
         except duckdb.IOException as error:
             raise InputError(f"{path} cannot be written ({error}); choose another place.") from None
-    partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return {"path": str(path), "rows": rows[0][0]}
 
 
 def _tables(workspace: Workspace) -> list[models.ProfileTable]:
     """The newest table of each champion."""
     with workspace.registry.read() as session:
-        tables = {table.patch_id: table for table in reversed(profiles.current(session))}
+        tables = profiles.newest(session)
         missing = [patch.task.name for patch in aliases.champions(session) if patch.id not in tables]
     if missing or not tables:
         raise InputError(
-            f"{'The champions of ' + ', '.join(missing) if missing else 'No champions'} were not materialised yet; "
-            "run `peter profile materialize`."
+            f"{'The champions of ' + ', '.join(missing) if missing else 'No champions'} were not "
+            "materialised yet; run `peter profile materialize`."
         )
     return sorted(tables.values(), key=lambda table: table.patch.task.name)
 

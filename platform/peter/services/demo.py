@@ -20,8 +20,8 @@ from peter.services.train import add_task
 from peter.services.workspace import Workspace
 
 CARDS = 3
-PRETRAIN = PretrainConfig(epochs=12, patience=3)  # enough for these small logs, and the demo stays short
-SETTINGS = ["epochs=12", "patience=5"]
+EVENTS = 2_000_000  # that pre-training sees at most, so that a long log does not make a long demo
+SETTINGS = ["epochs=8", "patience=4"]
 
 
 def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
@@ -40,9 +40,10 @@ def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
     directory = workspace.root.parent / "demo" / data
     directory.mkdir(parents=True, exist_ok=True)
     source = SOURCES[data](directory)
-    name = data.partition("-")[0]
+    name = data.replace("-", "_")
     log = import_events(workspace, [source.events], name, None, None, None, 1, 1, progress)
-    pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), PRETRAIN, progress)
+    config = PretrainConfig(epochs=min(20, max(3, EVENTS // log["events"])))
+    pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), config, progress)
     _add_tasks(workspace, name, source, progress)
     materialize(workspace, list(source.labels), progress)
     users = _held_out(workspace, name)

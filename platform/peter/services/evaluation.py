@@ -19,8 +19,8 @@ def evaluate(setting: Setting, users: Examples, answers: Mapping[str, Tensor], o
         answers: contender -> calibrated outputs [B, K] for `users`, `ours` among them.
 
     Returns:
-        `metrics`: contender -> metric -> {value, low, high}; `differences`: contender -> metric -> the interval
-        of ours minus theirs.
+        `metrics`: contender -> metric -> {value, low, high}; `differences`: contender -> metric -> the
+        interval of ours minus theirs.
     """
     weights = resample(len(users.targets), seed=setting.seed)
     scores = {

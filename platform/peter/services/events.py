@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
@@ -10,6 +10,9 @@ from peter import faults
 from peter.progress import Progress
 from peter.registry import event_logs, models, names
 from peter.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from peter.data.events import ImportedEvents
 
 
 def import_events(
@@ -23,7 +26,7 @@ def import_events(
     min_item_count: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Import files as the next version of an event log; the same events give the version that they made before.
+    """Import files as the next version of an event log; the same events give the version they made before.
 
     Raises:
         InputError: a file or column cannot be used; nothing was changed.
@@ -31,25 +34,34 @@ def import_events(
     from peter.data import events
 
     names.check("an event log", name)
-    with workspace.objects.holding(), workspace.objects.workspace() as directory:
+    with workspace.objects.workspace() as directory:
         made = events.import_events(
             paths, user=user, item=item, time=time, min_user_count=min_user_count,
             min_item_count=min_item_count, work_dir=directory, progress=progress,
         )  # fmt: skip
         faults.reach("data.import:written")
-        put = workspace.objects.put_file
+        with workspace.objects.holding():
+            return _document(_registered(workspace, name, made))
+
+
+def _registered(workspace: Workspace, name: str, made: "ImportedEvents") -> models.EventLog:
+    put = workspace.objects.put_file
+    sha256, users, vocabulary = put(made.sequences), put(made.users), put(made.items)
+    faults.reach("data.import:stored")
+
+    def register(session: Session) -> models.EventLog:
+        for log in event_logs.every(session):
+            known = (log.name, log.sha256, log.users_sha256, log.vocab_sha256)
+            if known == (name, sha256, users, vocabulary):
+                return log
         row = models.EventLog(
-            name=name, sha256=put(made.sequences), users_sha256=put(made.users), vocab_sha256=put(made.items),
+            name=name, sha256=sha256, users_sha256=users, vocab_sha256=vocabulary,
             users=made.users_count, items=made.items_count, events=made.events_count,
             first_at=made.first_at, last_at=made.last_at, time_unit=made.time_unit, report=made.report,
         )  # fmt: skip
-        faults.reach("data.import:stored")
+        return event_logs.add(session, row, workspace.actor)
 
-        def register(session: Session) -> models.EventLog:
-            same = [log for log in event_logs.every(session) if log.name == name and log.sha256 == row.sha256]
-            return same[-1] if same else event_logs.add(session, row, workspace.actor)
-
-        return _document(workspace.registry.write(register))
+    return workspace.registry.write(register)
 
 
 def list_events(workspace: Workspace) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     try:
         body.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise CorruptObject(
-            f"The weights of {row.name}@{row.version} do not fit its architecture: {error}"
-        ) from None
+        raise CorruptObject(f"The weights of {row.reference} do not fit its architecture: {error}") from None
     body.eval().requires_grad_(False)
     return Frozen(
         row.id, row.name, row.version, row.event_log_id, row.weights_sha256, row.vocab_sha256,

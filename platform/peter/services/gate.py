@@ -1,7 +1,7 @@
 """The promotion gate: a new version becomes champion only when validation users say it is better."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from peter.methods import Examples, Setting
 from peter.task import TaskKind
 from peter.training.bootstrap import Interval, paired, resample
 
-WIDEST = 0.05  # half-width of an interval from which no decision is drawn
+WIDEST = 0.05  # half-width of an interval around zero from which no decision is drawn
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Verdict:
     reason: str
     metric: str
     gains: Mapping[str, Interval]  # over whom -> how much lower the primary metric is
+
+    def overtaken(self, champion: str) -> "Verdict":
+        """The same comparison, void because another version became champion meanwhile."""
+        reason = f"{champion} became champion meanwhile; compare and promote by hand"
+        return replace(self, promote=False, reason=reason)
 
     def to_json(self) -> dict[str, Any]:
         """As the registry keeps it."""
@@ -46,11 +51,12 @@ def judge(setting: Setting, users: Examples, challenger: Tensor, rivals: Mapping
 
 
 def _decide(metric: str, gains: Mapping[str, Interval], users: int) -> tuple[bool, str]:
+    """An interval that leaves out zero tells the two apart, however wide it is."""
     for name, gain in gains.items():
         told = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
         if gain["value"] <= 0:
             return False, f"not better than {name}: {metric} gain {told}"
-        if gain["high"] - gain["low"] > 2 * WIDEST:
+        if gain["low"] <= 0 and gain["high"] - gain["low"] > 2 * WIDEST:
             return False, f"{users} validation users are too few to tell it from {name}: {metric} gain {told}"
     return True, f"better than {' and '.join(gains)} on {users} validation users"
 

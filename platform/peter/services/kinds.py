@@ -20,7 +20,7 @@ def choose(table: LabelTable, name: str | None) -> TaskKind:
     if len(fitting) != 1:
         listed = " or ".join(fitting) or " or ".join(plugins.modules(GROUP))
         raise InputError(
-            f"The labels in column {table.column!r} could be of {'several kinds' if fitting else 'no kind for certain'}; "
-            f"say which with --kind {listed}."
+            f"The labels in column {table.column!r} could be of "
+            f"{'several kinds' if fitting else 'no kind for certain'}; say which with --kind {listed}."
         )
     return kind(fitting[0])

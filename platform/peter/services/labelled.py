@@ -24,7 +24,7 @@ class Labelled:
     train: Examples
     valid: Examples
     test: Examples
-    report: dict[str, Any]  # users with labels, without events, and by part
+    report: dict[str, Any]  # users with labels, without events (before their label), and by part
 
 
 def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, schema: Schema) -> Labelled:
@@ -39,13 +39,15 @@ def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, sch
     targets = kind.encode([labels.values[at] for at in kept], schema)
     part = assign([labels.users[at] for at in kept], base.salt)
     report: dict[str, Any] = dict(found)
+    if before is not None:
+        report["without_earlier_events"] = int((histories.lengths == 0).sum())
     examples: list[Examples] = []
     for name, value in PARTS.items():
         users = torch.from_numpy(np.flatnonzero(part == value))
         if not len(users):
             raise InputError(
-                f"None of the {len(part)} labelled users with events falls into the {name} part of the split; "
-                "give labels of more users."
+                f"None of the {len(part)} labelled users with events falls into the {name} part of the "
+                "split; give labels of more users."
             )
         examples.append(Examples(histories.select(users), targets[users]))
         report[name] = len(users)

@@ -26,9 +26,11 @@ def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Pro
 
     Raises:
         UnknownName: no such task, or it has no champion.
+        InputError: no task has one.
     """
     with workspace.registry.read() as session:
-        champions = [patches.get(session, name) for name in names] if names else aliases.champions(session)
+        named = [patches.get(session, name) for name in names or ()]
+        champions = named or aliases.require_champions(session)
     params = {"tasks": [patch.task.name for patch in champions]}
     with running(workspace, "score", "profiles", params, "peter profile materialize") as run:
         tables = [_table(workspace, *ready, progress) for ready in opened(workspace, champions)]
@@ -40,17 +42,20 @@ def _table(
     workspace: Workspace, patch: models.Patch, answerer: Answerer, log: EventLog, progress: Progress
 ) -> dict[str, Any]:
     as_of = utc_now()
-    with workspace.objects.holding(), workspace.objects.workspace() as directory:
+    with workspace.objects.workspace() as directory:
         path = directory / "answers.parquet"
         _stream(path, answerer, log, progress, patch.task.name)
-        sha256 = workspace.objects.put_file(path)
-        faults.reach("profile.materialize:stored")
+        with workspace.objects.holding():
+            sha256 = workspace.objects.put_file(path)
+            faults.reach("profile.materialize:stored")
 
-        def register(session: Session) -> None:
-            row = session.get_one(models.Patch, patch.id)
-            profiles.replace(session, row, row.backbone.event_log, sha256, len(log), as_of, workspace.actor)
+            def register(session: Session) -> None:
+                row = session.get_one(models.Patch, patch.id)
+                profiles.replace(
+                    session, row, row.backbone.event_log, sha256, len(log), as_of, workspace.actor
+                )
 
-        workspace.registry.write(register)
+            workspace.registry.write(register)
     return {"task": patch.task.name, **provenance(patch, as_of), "users": len(log), "sha256": sha256}
 
 

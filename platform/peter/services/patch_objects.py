@@ -1,7 +1,7 @@
 """The patch object: peft's layout, holding only what the task trained, refused on any other backbone.
 
-`adapter_model.safetensors` is the stored object; its one metadata key carries `adapter_config.json`. Stock peft
-reads neither: a bottleneck patch on dilated convolutions is none of its methods.
+`adapter_model.safetensors` is the stored object; its one metadata key carries `adapter_config.json`. Stock
+peft reads neither: a bottleneck patch on dilated convolutions is none of its methods.
 """
 
 import json
@@ -17,6 +17,7 @@ from peter.config import to_dict
 from peter.errors import CorruptObject
 from peter.methods import method
 from peter.registry import models
+from peter.registry.columns import canonical
 from peter.registry.objects import ObjectStore
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
@@ -45,7 +46,7 @@ def adapter_config(fitted: Fitted, base: Frozen) -> dict[str, Any]:
 def encode(fitted: Fitted, config: Mapping[str, Any]) -> bytes:
     """The object's bytes: the same patch gives the same bytes."""
     tensors = {name: tensor.contiguous() for name, tensor in fitted.patch.state_dict().items()}
-    return save(tensors, {CONFIG: json.dumps(config, sort_keys=True)})
+    return save(tensors, {CONFIG: canonical(config)})
 
 
 def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
@@ -57,7 +58,7 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
     recipe = Recipe.from_json({"method": row.method, "options": row.config["options"], "fit": row.fit})
     made_for = setting(base, kind(row.task.kind), row.config["schema"], recipe.fit.seed)
     patch = method(recipe.method).build(made_for, recipe.options)
-    name = f"{row.task.name}@{row.version}"
+    name = row.reference
     with safe_open(objects.path(row.weights_sha256), "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

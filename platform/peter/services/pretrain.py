@@ -1,8 +1,8 @@
 """Pre-training a backbone, freezing it, and registering what was frozen."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.config import BackboneConfig, PretrainConfig, from_dict, to_dict
+from peter.data.histories import Histories
 from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.errors import InputError
 from peter.nn.backbone import build_backbone
@@ -20,7 +21,7 @@ from peter.services.backbones import document
 from peter.services.logs import open_log
 from peter.services.running import ended, running
 from peter.services.workspace import Workspace
-from peter.training.pretrain import EpochReport, ranking_of
+from peter.training.pretrain import EpochReport, checked, ranking_of
 from peter.training.pretrain import pretrain as train
 from peter.training.pretrain_model import PretrainModel
 
@@ -38,10 +39,9 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """As the run keeps it."""
-        reference = f"{self.log.name}@{self.log.version}"
         return {
             "name": self.name,
-            "log": reference,
+            "log": self.log.reference,
             "shape": to_dict(self.shape),
             "config": to_dict(self.config),
         }
@@ -66,10 +66,11 @@ def pretrain(
         plan = Plan(name, event_logs.get(session, data), shape, config)
         known = _known(session, plan)
     if known:
-        progress.say(f"{known.name}@{known.version} was made by this very request before.")
+        progress.say(f"{known.reference} was made by this very request before.")
         return document(known)
+    job = _Job.begin(workspace, plan)
     with running(workspace, "pretrain", name, plan.to_json(), AGAIN) as run:
-        return document(_trained(workspace, plan, run, progress))
+        return document(_trained(workspace, plan, job, run, progress))
 
 
 def resume(workspace: Workspace, run_id: int, progress: Progress) -> dict[str, Any]:
@@ -82,10 +83,8 @@ def resume(workspace: Workspace, run_id: int, progress: Progress) -> dict[str, A
     def take(session: Session) -> tuple[models.Run, Plan]:
         runs.interrupt_dead(session)
         run = runs.get(session, run_id)
-        if run.kind != "pretrain" or run.state in ("running", "done"):
-            raise InputError(
-                f"Run {run_id} is a {run.kind} that is {run.state}; see `peter run list` for others."
-            )
+        if run.kind != "pretrain":
+            raise InputError(f"Run {run_id} is no pre-training but a {run.kind}; see `peter run list`.")
         shape = from_dict(BackboneConfig, run.params["shape"])
         config = from_dict(PretrainConfig, run.params["config"])
         log = event_logs.get(session, run.params["log"])
@@ -93,7 +92,7 @@ def resume(workspace: Workspace, run_id: int, progress: Progress) -> dict[str, A
 
     run, plan = workspace.registry.write(take)
     with ended(workspace, run, AGAIN):
-        return document(_trained(workspace, plan, run, progress))
+        return document(_trained(workspace, plan, _Job.begin(workspace, plan), run, progress))
 
 
 def _known(session: Session, plan: Plan) -> models.Backbone | None:
@@ -107,26 +106,41 @@ def _known(session: Session, plan: Plan) -> models.Backbone | None:
     return made[-1] if made else None
 
 
-def _trained(workspace: Workspace, plan: Plan, run: models.Run, progress: Progress) -> models.Backbone:
-    log = open_log(workspace, plan.log)
-    parts = assign(log.user_ids, plan.config.salt)
-    learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
-    body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-    model = PretrainModel(body, log.vocabulary.size)
-    directory = _directory(workspace, run)
+@dataclass(frozen=True)
+class _Job:
+    """What a plan asks for, in memory: a fresh model and the users by part of the split."""
+
+    model: PretrainModel
+    learn: Histories
+    valid: Histories
+    test: Histories
+
+    @classmethod
+    def begin(cls, workspace: Workspace, plan: Plan) -> "_Job":
+        """Read the events and build the model. Raises InputError for what cannot be trained."""
+        log = open_log(workspace, plan.log)
+        parts = assign(log.user_ids, plan.config.salt)
+        learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
+        checked(plan.config, plan.shape.causal, learn, valid)
+        body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
+        return cls(PretrainModel(body, log.vocabulary.size), learn, valid, test)
+
+
+def _trained(
+    workspace: Workspace, plan: Plan, job: _Job, run: models.Run, progress: Progress
+) -> models.Backbone:
+    directory = workspace.run_directory(run.id)
     checkpoint = directory / "checkpoint.safetensors"
-    reports = train(model, learn, valid, plan.config, checkpoint, progress)
+    reports = train(job.model, job.learn, job.valid, plan.config, checkpoint, progress)
     best = _followed(workspace, run, reports)
     metrics = {
         "valid": {"loss": best.valid_loss, **best.metrics},
-        "test": ranking_of(model, test, plan.config),
+        "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
     }
     faults.reach("backbone.pretrain:trained")
-    row = _register(workspace, plan, run, model, metrics)
-    for file in directory.iterdir():
-        file.unlink()
-    directory.rmdir()
+    row = _register(workspace, plan, run, job.model, metrics)
+    shutil.rmtree(directory)
     return row
 
 
@@ -167,9 +181,3 @@ def _register(
             return backbones.add(session, row, workspace.actor)
 
         return workspace.registry.write(register)
-
-
-def _directory(workspace: Workspace, run: models.Run) -> Path:
-    path = workspace.runs / str(run.id)
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path

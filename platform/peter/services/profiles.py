@@ -1,13 +1,17 @@
-"""Profiles: every champion's answer for a user, read from the tables that were materialised, or computed now."""
+"""Profiles: every champion's answer for a user, read from the materialised tables or computed now."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peter.errors import InputError
 from peter.registry import aliases, models, profiles
 from peter.registry.columns import utc_now
 from peter.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from peter.data.event_log import EventLog
+    from peter.services.answers import Answerer
 
 Rows = list[dict[str, Any]]
 
@@ -22,14 +26,13 @@ def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
         InputError: no task answers yet, or a user has no events that any champion reads.
     """
     with workspace.registry.read() as session:
-        champions = aliases.champions(session)
-        tables = {} if live else {table.patch_id: table for table in profiles.current(session)}
-    if not champions:
-        raise InputError("No task has a champion yet; add one with `peter task add NAME --labels FILE`.")
+        champions = aliases.require_champions(session)
+        tables = {} if live else profiles.newest(session)
     answers: dict[str, dict[str, Any]] = {user: {} for user in users}
     for patch, rows, as_of in _answers(workspace, champions, tables, users):
         for row in rows:
-            answers[row.pop("user_id")][patch.task.name] = {**row, **provenance(patch, as_of)}
+            user = row.pop("user_id")
+            answers[user][patch.task.name] = {**row, **provenance(patch, as_of)}
     return {"users": [_card(user, found) for user, found in answers.items()]}
 
 
@@ -37,7 +40,7 @@ def provenance(patch: models.Patch, as_of: datetime) -> dict[str, Any]:
     """Where an answer comes from."""
     return {
         "version": patch.version,
-        "backbone": f"{patch.backbone.name}@{patch.backbone.version}",
+        "backbone": patch.backbone.reference,
         "as_of": as_of.isoformat(timespec="seconds"),
     }
 
@@ -70,14 +73,16 @@ def _live(
             yield patch, answerer.table(log, rows[rows >= 0], known).to_pylist(), utc_now()
 
 
-def opened(workspace: Workspace, champions: list[models.Patch]) -> Iterator[tuple[models.Patch, Any, Any]]:
+def opened(
+    workspace: Workspace, champions: list[models.Patch]
+) -> Iterator[tuple[models.Patch, "Answerer", "EventLog"]]:
     """Champions ready to answer; each backbone and event log is opened once."""
     from peter.services import frozen
     from peter.services.answers import Answerer
     from peter.services.logs import open_log
 
-    bases: dict[int, Any] = {}
-    logs: dict[int, Any] = {}
+    bases: dict[int, frozen.Frozen] = {}
+    logs: dict[int, EventLog] = {}
     for patch in champions:
         backbone = patch.backbone
         if backbone.id not in bases:
@@ -90,7 +95,8 @@ def opened(workspace: Workspace, champions: list[models.Patch]) -> Iterator[tupl
 def _card(user: str, found: dict[str, Any]) -> dict[str, Any]:
     if not found:
         raise InputError(
-            f"User {user!r} has no events that any backbone reads; check the id, or import events with `peter data import`."
+            f"User {user!r} has no events that any backbone reads; check the id, or import events with "
+            "`peter data import`."
         )
     events = max(answer["events"] for answer in found.values())
     return {"user_id": user, "events": events, "tasks": dict(sorted(found.items()))}

@@ -5,9 +5,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import aliases, patches, tasks
+from peter.registry import aliases, models, patches, tasks
 from peter.services.tasks import show_task
 from peter.services.workspace import Workspace
+
+ROLLED_BACK = "rolled back"  # the reason in the history by which a way back is told from a promotion
 
 
 def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict[str, Any]:
@@ -21,16 +23,16 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
     from peter.services import verify
 
     with workspace.registry.read() as session:
-        name = patches.get(session, reference).task.name
-    verify.require_others(workspace, name)
+        task = patches.get(session, reference).task
+    tasks.authorise(task, workspace.actor, force)
+    verify.require_others(workspace, task.name)
 
     def move(session: Session) -> None:
         patch = patches.get(session, reference)
-        tasks.authorise(patch.task, workspace.actor, force)
         aliases.move(session, patch, aliases.CHAMPION, workspace.actor, why or "promoted by hand")
 
     workspace.registry.write(move)
-    return show_task(workspace, name)
+    return show_task(workspace, task.name)
 
 
 def rollback(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
@@ -42,25 +44,26 @@ def rollback(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
     """
 
     def move(session: Session) -> None:
-        task = tasks.get(session, name)
+        task = tasks.hold(session, tasks.get(session, name))  # nobody may promote while we look back
         tasks.authorise(task, workspace.actor, force)
-        before = _before(session, name)
-        patch = patches.get(session, f"{name}@{before}")
-        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, "rolled back")
+        patch = patches.get(session, f"{name}@{_before(session, task)}")
+        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, ROLLED_BACK)
 
     workspace.registry.write(move)
     return show_task(workspace, name)
 
 
-def _before(session: Session, name: str) -> int:
+def _before(session: Session, task: models.Task) -> int:
     """The champion before the present one: rolling back twice goes two versions back, not forth again."""
     held: list[int] = []
-    for row in aliases.history(session, tasks.get(session, name)):
+    for row in aliases.history(session, task):
         if row.alias == aliases.CHAMPION:
-            held = held[: held.index(row.to_version)] if row.to_version in held else held
-            held.append(row.to_version)
+            if row.why == ROLLED_BACK:
+                held.pop()
+            else:
+                held.append(row.to_version)
     if len(held) < 2:
         raise InputError(
-            f"No other version of {name!r} was champion before; see `peter task versions {name}`."
+            f"No other version of {task.name!r} was champion before; see `peter task versions {task.name}`."
         )
     return held[-2]

@@ -1,13 +1,13 @@
 """A recipe: everything that decides what a patch becomes, given its labels and its backbone."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from peter.config import FitConfig, from_dict, from_options, to_dict
 from peter.methods import method
+from peter.registry.columns import canonical
 from peter.registry.models import Patch
 
 DEFAULT_METHOD = "peter"
@@ -28,8 +28,9 @@ class Recipe:
         return cls(name, options, fit)
 
     @classmethod
-    def after(cls, patch: Patch, name: str | None, settings: Iterable[str], seed: int) -> "Recipe":
+    def after(cls, patch: Patch, name: str | None, settings: Iterable[str], seed: int | None) -> "Recipe":
         """A registered patch's recipe with changes; another method starts from its own defaults."""
+        seed = patch.fit["seed"] if seed is None else seed
         if name and name != patch.method:
             return cls.make(name, settings, seed)
         before = cls.from_json({"method": patch.method, "options": patch.config["options"], "fit": patch.fit})
@@ -55,4 +56,4 @@ class Recipe:
     def identity(self, labels_sha256: str, backbone_sha256: str) -> str:
         """sha256 of the whole request: the same request is the same version."""
         request = {**self.to_json(), "labels": labels_sha256, "backbone": backbone_sha256}
-        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(canonical(request).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from peter.data.labels import LabelTable
-from peter.methods import Setting
+from peter.methods import Setting, method
 from peter.registry import models
 from peter.services import frozen
 from peter.services.labelled import Labelled, prepare, setting
@@ -27,13 +27,21 @@ class Request:
 
     @classmethod
     def read(
-        cls, workspace: Workspace, name: str, table: LabelTable, kind: TaskKind, row: models.Backbone, recipe: Recipe
-    ) -> "Request":  # fmt: skip
+        cls,
+        workspace: Workspace,
+        name: str,
+        table: LabelTable,
+        kind: TaskKind,
+        row: models.Backbone,
+        recipe: Recipe,
+    ) -> "Request":
         """Load the backbone and join the labels with its events. Raises InputError."""
         schema = kind.schema(table.values)
         base = frozen.load(workspace, row)
         users = prepare(base, open_log(workspace, row.event_log), table, kind, schema)
-        return cls(name, table, kind, schema, base, recipe, users)
+        request = cls(name, table, kind, schema, base, recipe, users)
+        method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
+        return request
 
     @property
     def setting(self) -> Setting:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from peter.errors import Interrupted, PeterError
 from peter.registry import runs
 from peter.registry.models import Run
@@ -20,7 +22,7 @@ def running(
         again: what to type after an interruption, `{run}` standing for the run's id.
     """
 
-    def start(session: Any) -> Run:
+    def start(session: Session) -> Run:
         runs.interrupt_dead(session)
         return runs.start(session, kind, subject, params, workspace.actor)
 
@@ -37,10 +39,11 @@ def ended(workspace: Workspace, run: Run, again: str) -> Iterator[Run]:
     """
     try:
         yield run
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):  # the latter from a run inside this one
         workspace.registry.write(lambda session: runs.interrupt(session, run.id, "stopped by the user"))
         raise Interrupted(f"Run {run.id} was stopped; go on with `{again.format(run=run.id)}`.") from None
     except Exception as error:
-        said = str(error) if isinstance(error, PeterError) else f"{type(error).__name__}: {error}"
+        # the text of an error that is none of ours may hold a user's id: it is told, but not kept
+        said = str(error) if isinstance(error, PeterError) else f"unexpected {type(error).__name__}"
         workspace.registry.write(lambda session: runs.fail(session, run.id, said))
         raise

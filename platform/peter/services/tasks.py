@@ -1,4 +1,4 @@
-"""What there is to know about tasks: lists, one task with its champion, its versions, a label file's report."""
+"""What there is to know about tasks: one with its champion and versions, all of them, a label report."""
 
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def _line(task: models.Task, champion: models.Patch | None) -> dict[str, Any]:
         "kind": task.kind,
         "owner": task.owner,
         "champion": champion.version if champion else None,
-        "backbone": _backbone(champion) if champion else None,
+        "backbone": champion.backbone.reference if champion else None,
         "updated": (champion.created_at if champion else task.created_at).isoformat(timespec="seconds"),
     }
 
@@ -77,7 +77,7 @@ def _version(patch: models.Patch, champion: int | None) -> dict[str, Any]:
         "version": patch.version,
         "champion": patch.version == champion,
         "method": patch.method,
-        "backbone": _backbone(patch),
+        "backbone": patch.backbone.reference,
         "state": patch.state,
         "params": patch.params,
         "created": patch.created_at.isoformat(timespec="seconds"),
@@ -88,14 +88,10 @@ def _version(patch: models.Patch, champion: int | None) -> dict[str, Any]:
 def _answer(patch: models.Patch) -> dict[str, Any]:
     return {
         "version": patch.version,
-        "backbone": _backbone(patch),
+        "backbone": patch.backbone.reference,
         "method": patch.method,
         "params": patch.params,
         "backbone_params": patch.backbone.params,
         "metrics": patch.metrics,
         "certificate": patch.certificate["sha256"] if patch.certificate else None,
     }
-
-
-def _backbone(patch: models.Patch) -> str:
-    return f"{patch.backbone.name}@{patch.backbone.version}"

@@ -50,11 +50,15 @@ def add_task(
     request = Request.read(workspace, name, table, choose(table, kind_name), row, recipe)
 
     def begin(session: Session) -> models.Task:
-        task = begun or models.Task(
+        outputs = dict(request.schema)
+        if begun:
+            task = tasks.get(session, name)
+            return tasks.begin_again(session, task, request.kind.name, outputs, workspace.actor)
+        task = models.Task(
             name=name, kind=request.kind.name, owner=owner or workspace.actor, description=description,
-            sensitive=sensitive, outputs=dict(request.schema),
+            sensitive=sensitive, outputs=outputs,
         )  # fmt: skip
-        return tasks.get(session, name) if begun else tasks.add(session, task, workspace.actor)
+        return tasks.add(session, task, workspace.actor)
 
     workspace.registry.write(begin)
     faults.reach("task.add:task")
@@ -68,12 +72,12 @@ def train_task(
     method: str | None,
     backbone: str | None,
     settings: list[str] | None,
-    seed: int,
+    seed: int | None,
     force: bool,
     promote: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train a task's next version on new labels, another recipe or another backbone; promoted through the gate.
+    """Train a task's next version on new labels, another recipe or backbone; promoted through the gate.
 
     What is not given stays as it is in the champion. The same request gives the version that it made before.
 

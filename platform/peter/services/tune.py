@@ -1,5 +1,6 @@
-"""Tuning: search a method's settings over the frozen backbone, train the best anew, and let the gate judge it."""
+"""Tuning: search a method's settings over the frozen backbone, train the best anew, let the gate judge it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -39,11 +40,11 @@ def tune(
 
     Raises:
         UnknownName, NotOwner: of any task; nothing was begun.
-        InputError: a task's method has nothing to tune.
+        InputError: no task has a champion, or a task's method has nothing to tune.
         Interrupted: stopped by a signal.
     """
     with workspace.registry.read() as session:
-        champions = [patches.get(session, name) for name in names] or aliases.champions(session)
+        champions = [patches.get(session, name) for name in names] or aliases.require_champions(session)
         for patch in champions:
             tasks.authorise(patch.task, workspace.actor, force)
     for patch in champions:
@@ -53,13 +54,16 @@ def tune(
                 f"train another one with `peter task train {patch.task.name} --method peter`."
             )
     return {
-        "tasks": [_tuned(workspace, patch, count, seed, time_budget, promote, address, progress) for patch in champions]
+        "tasks": [
+            _tuned(workspace, patch, count, seed, time_budget, promote, address, progress)
+            for patch in champions
+        ]
     }
 
 
 def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
-    """One trial in a worker: the validation score of the champion's recipe, changed by `config`, epoch by epoch."""
-    request = _request(context["registry"], context["store"], context["task"])
+    """One trial in a worker: validation scores, epoch by epoch, of the patch's recipe changed by `config`."""
+    request = _request(context["registry"], context["store"], context["patch"])
     recipe = _changed(request.recipe, config, context["seed"])
     made_for = replace(request, recipe=recipe).setting
     patch = method(recipe.method).build(made_for, recipe.options)
@@ -68,17 +72,18 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[fl
 
 
 @cache
-def _request(registry: str, store: str, name: str) -> Request:
-    """The champion's own request; read once in a worker, whatever number of trials it runs."""
-    return _champion(Workspace.open(registry, Path(store)), name)
-
-
-def _champion(workspace: Workspace, name: str) -> Request:
+def _request(registry: str, store: str, reference: str) -> Request:
+    """A version's own request; read once in a worker, whatever number of trials it runs."""
+    workspace = Workspace.open(registry, Path(store))
     with workspace.registry.read() as session:
-        champion = patches.get(session, name)
-    table = LabelTable.decode(workspace.objects.read(champion.label_set.sha256))
-    recipe = Recipe.after(champion, None, (), champion.fit["seed"])
-    return Request.read(workspace, name, table, kind(champion.task.kind), champion.backbone, recipe)
+        patch = patches.get(session, reference)
+    return _own_request(workspace, patch)
+
+
+def _own_request(workspace: Workspace, patch: models.Patch) -> Request:
+    table = LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
+    recipe = Recipe.after(patch, None, (), None)
+    return Request.read(workspace, patch.task.name, table, kind(patch.task.kind), patch.backbone, recipe)
 
 
 def _changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
@@ -101,13 +106,13 @@ def _tuned(
     progress: Progress,
 ) -> dict[str, Any]:
     name = champion.task.name
-    request = _champion(workspace, name)
+    request = _own_request(workspace, champion)
     space = method(champion.method).space(champion.backbone.architecture["blocks"])
     plan = Search(space, count, request.recipe.fit.epochs, seed, time_budget)
     params = {"trials": count, "seed": seed, "backbone": request.base.reference, "settings": sorted(space)}
     with running(workspace, "tune", name, params, f"peter tune {name}") as run:
-        found = _searched(workspace, name, plan, run, address, progress)
-        best = min(found, key=lambda outcome: outcome.score or float("inf"))
+        found = _searched(workspace, champion, plan, run, address, progress)
+        best = min(found, key=lambda outcome: math.inf if outcome.score is None else outcome.score)
         recipe = _changed(request.recipe, best.config, seed)
         recipe = replace(recipe, fit=replace(recipe.fit, threads=request.recipe.fit.threads))
         document = versions.make(workspace, replace(request, recipe=recipe), promote, progress)
@@ -119,26 +124,28 @@ def _tuned(
 
 
 def _searched(
-    workspace: Workspace, name: str, plan: Search, run: models.Run, address: str | None, progress: Progress
+    workspace: Workspace,
+    champion: models.Patch,
+    plan: Search,
+    run: models.Run,
+    address: str | None,
+    progress: Progress,
 ) -> list[Outcome]:
-    """Every planned trial's outcome. Raises PeterError when none succeeded, KeyboardInterrupt when stopped."""
+    """The outcomes of the trials that have a score. Raises PeterError when there is none."""
     context = {
         "registry": workspace.registry.url.render_as_string(hide_password=False),
         "store": str(workspace.root),
-        "task": name,
+        "patch": champion.reference,  # not the task: its champion may change while workers start
         "seed": plan.seed,
     }
-    directory = workspace.runs / str(run.id)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    with progress.bar(f"tune {name}", plan.trials, "trials") as bar:
+    directory = workspace.run_directory(run.id)
+    with progress.bar(f"tune {champion.task.name}", plan.trials, "trials") as bar:
         watcher = _Watcher(workspace, run.id, bar)
         found = search(scores, context, plan, directory, address, watcher)
-    if len(found) < plan.trials and plan.time_budget is None:
-        raise KeyboardInterrupt  # Tune returns normally after Ctrl-C
     scored = [outcome for outcome in found if outcome.score is not None and not outcome.error]
     if not scored:
         told = next((outcome.error for outcome in found if outcome.error), "no trial finished an epoch")
-        raise PeterError(f"No trial for {name} succeeded: {told}; see {directory}.")
+        raise PeterError(f"No trial for {champion.task.name} succeeded: {told}; see {directory}.")
     return scored
 
 
@@ -149,7 +156,7 @@ class _Watcher:
     workspace: Workspace
     run_id: int
     bar: Bar
-    best: float = float("inf")
+    best: float = math.inf
 
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """See `peter.distributed.tune.Observer`."""

@@ -24,7 +24,7 @@ def verify(workspace: Workspace, quick: bool, progress: Progress) -> dict[str, A
     problems = [] if broken is None else [f"Audit row {broken.id} was changed or follows a missing one."]
     with progress.bar("hash objects", len(needed), "objects") as bar:
         for sha256, users in needed.items():
-            problems += _told(lambda sha256=sha256: workspace.objects.verify(sha256), users)
+            problems += _damage(workspace, sha256, users)
             bar.advance()
     certified = [] if quick or problems else champions
     with progress.bar("recompute golden outputs", len(certified), "champions") as bar:
@@ -41,13 +41,12 @@ def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple
     fresh = Workspace(workspace.registry, objects, workspace.root)
     bases: dict[int, frozen.Frozen] = {}
     for row in patches:
-        name = f"{row.task.name}@{row.version}"
         try:
             if row.backbone_id not in bases:
                 bases[row.backbone_id] = frozen.load(fresh, row.backbone)
             base = bases[row.backbone_id]
             patch = patch_objects.load(objects, row, base).patch
-            certificates.check(base, patch, row.certificate or {}, name)
+            certificates.check(base, patch, row.certificate, row.reference)
         except PeterError as error:
             yield row, str(error)
         else:
@@ -68,9 +67,9 @@ def require_others(workspace: Workspace, changing: str) -> int:
     return len(others)
 
 
-def _told(check: Any, users: list[str]) -> list[str]:
+def _damage(workspace: Workspace, sha256: str, users: list[str]) -> list[str]:
     try:
-        check()
+        workspace.objects.verify(sha256)
     except PeterError as error:
         return [f"{error} It is {users[0]}."]
     return []

@@ -20,8 +20,8 @@ from peter.services.workspace import Workspace
 def make(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
     """Train, evaluate, certify and register the version that `request` asks for; the task's row exists.
 
-    A request that was answered before gives the version that answered it. The version and its promotion, if the
-    gate is passed, become visible in one transaction.
+    A request that was answered before gives the version that answered it. The version and its promotion, if
+    the gate is passed, become visible in one transaction.
 
     Raises:
         Interrupted: stopped by a signal.
@@ -46,8 +46,9 @@ def _trained(
     ours = fitted(request.recipe, request.setting, request.users, progress)
     seconds = perf_counter() - begin
     faults.reach("task.add:trained")
-    verdict = _judged(workspace, request, ours)
-    metrics = {**_measured(request, ours, progress), "gate": verdict.to_json(), "seconds": round(seconds, 3)}
+    champion = _champion(workspace, request.name)
+    verdict = _judged(workspace, request, ours, champion)
+    metrics = {**_measured(request, ours, progress), "seconds": round(seconds, 3)}
     frozen.require_untouched(request.base, before)
     certificate = certificates.issue(request.base, ours.patch)
     verify.require_others(workspace, request.name)
@@ -58,7 +59,10 @@ def _trained(
         faults.reach("task.add:stored")
 
         def register(session: Session) -> models.Patch:
-            task = tasks.get(session, request.name)
+            task = tasks.hold(session, tasks.get(session, request.name))
+            present = aliases.version(session, task, aliases.CHAMPION)
+            same = present == (champion.version if champion else None)
+            stands = verdict if same else verdict.overtaken(f"{task.name}@{present}")
             label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
             patch = patches.add(
                 session,
@@ -72,21 +76,22 @@ def _trained(
                     request_sha256=request.identity,
                     weights_sha256=weights,
                     params=ours.params,
-                    metrics=metrics,
+                    metrics={**metrics, "gate": stands.to_json()},
                     certificate=certificate,
                     run_id=run.id,
                 ),
                 workspace.actor,
             )
-            if promote and verdict.promote:
-                aliases.move(session, patch, aliases.CHAMPION, workspace.actor, verdict.reason)
+            if promote and stands.promote:
+                aliases.move(session, patch, aliases.CHAMPION, workspace.actor, stands.reason)
             runs.finish(session, run.id, {"version": patch.version, **metrics["test"]})
             faults.reach("task.add:registered")
             return patch
 
         patch = workspace.registry.write(register)
     faults.reach("task.add:committed")
-    return report(workspace, patch, promote and verdict.promote, verdict.reason)
+    said = patch.metrics["gate"]
+    return report(workspace, patch, promote and said["promote"], said["reason"])
 
 
 def _label_set(task: models.Task, request: Request, sha256: str) -> models.LabelSet:
@@ -124,13 +129,17 @@ def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, A
     }
 
 
-def _judged(workspace: Workspace, request: Request, ours: Fitted) -> gate.Verdict:
+def _champion(workspace: Workspace, name: str) -> models.Patch | None:
+    with workspace.registry.read() as session:
+        version = aliases.version(session, tasks.get(session, name), aliases.CHAMPION)
+        return patches.get(session, f"{name}@{version}") if version else None
+
+
+def _judged(
+    workspace: Workspace, request: Request, ours: Fitted, champion: models.Patch | None
+) -> gate.Verdict:
     """What the gate says of the new version against the champion and the majority, on validation users."""
     valid = request.users.valid
-    with workspace.registry.read() as session:
-        task = tasks.get(session, request.name)
-        version = aliases.version(session, task, aliases.CHAMPION)
-        champion = patches.get(session, f"{request.name}@{version}") if version else None
     if champion is None:
         return gate.Verdict(True, "the first version", request.kind.primary, {})
     same = (
@@ -138,10 +147,12 @@ def _judged(workspace: Workspace, request: Request, ours: Fitted) -> gate.Verdic
         and champion.backbone.salt == request.base.salt
     )
     if not same or champion.config["schema"] != dict(request.schema):
-        reason = f"{request.name}@{version} reads other events or answers other classes; compare and promote by hand"
+        reason = (
+            f"{champion.reference} reads other events or answers other classes; compare and promote by hand"
+        )
         return gate.Verdict(False, reason, request.kind.primary, {})
     theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
     outputs = ours.outputs(valid.histories)
     prior = request.kind.prior(request.users.train.targets, request.schema).expand_as(outputs)
-    rivals = {f"{request.name}@{version}": theirs.outputs(valid.histories), "majority": prior}
+    rivals = {champion.reference: theirs.outputs(valid.histories), "majority": prior}
     return gate.judge(request.setting, valid, outputs, rivals)

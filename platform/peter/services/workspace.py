@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peter.errors import InputError
-from peter.registry import schema
+from peter.registry import locks, schema
 from peter.registry.database import Registry
 from peter.registry.objects import ObjectStore
 
@@ -21,11 +21,16 @@ class Workspace:
     objects: ObjectStore
     root: Path  # of the store
 
-    @property
-    def runs(self) -> Path:
-        """Directory of the runs' own files (checkpoints, Ray's state); only its owner may read it."""
-        path = self.root / "runs"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def run_directory(self, run_id: int) -> Path:
+        """A run's own files (checkpoints, Ray's state); only who began the run may read them.
+
+        Raises:
+            PeterError: it cannot be made.
+        """
+        path = self.root / "runs" / str(run_id)
+        with locks.told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @property

@@ -105,11 +105,26 @@ def pretrain(
     model.load_state_dict(run.best)
 
 
+def checked(config: PretrainConfig, causal: bool, train: Histories, valid: Histories) -> Objective:
+    """The objective that `config` names, if there is something to learn by it.
+
+    Raises:
+        InputError: objective and body do not match, or no user has two events.
+    """
+    for who, users in (("training", train), ("validation", valid)):
+        if not bool((users.lengths > 1).any()):
+            raise InputError(f"No {who} user has two events to learn an order from; import more events.")
+    return objective(config, causal)
+
+
 def ranking_of(model: PretrainModel, users: Histories, config: PretrainConfig) -> dict[str, float]:
     """hit@k, mrr@k and ndcg@k of each user's newest event among the full catalogue."""
-    return dict(
-        ranking_metrics(catalogue_ranks(model.body, model.table, model.bias, *_newest(model, users, config)))
-    )
+    with threads(config.threads):
+        return _ranking(model, *_newest(model, users, config))
+
+
+def _ranking(model: PretrainModel, inputs: Tensor, answers: Tensor) -> dict[str, float]:
+    return dict(ranking_metrics(catalogue_ranks(model.body, model.table, model.bias, inputs, answers)))
 
 
 def _newest(model: PretrainModel, users: Histories, config: PretrainConfig) -> tuple[Tensor, Tensor]:
@@ -131,12 +146,11 @@ class _Run:
         checkpoint: Path | None,
     ) -> None:
         self.model, self.config, self.checkpoint = model, config, checkpoint
-        self.objective: Objective = objective(config, model.body.causal)
+        self.objective: Objective = checked(config, model.body.causal, train, valid)
         length = model.body.max_length
         self.windows = self.objective.windows(train, length)  # [W, S]
         self.valid_windows = self.objective.windows(valid, length)
         self.last = _newest(model, valid, config)
-        _check(config, self.windows, self.valid_windows)
         counts = train.items.bincount(minlength=model.items)
         self.sampler = FrequencySampler(counts.numpy()) if config.negatives else None
         self.optimizer = torch.optim.AdamW(
@@ -156,7 +170,8 @@ class _Run:
         number = len(self.position.reports) + 1
         started = time.monotonic() - self.position.seconds
         batches = _batches(self.windows, self.config.batch_size, generator(self.config.seed, "order", number))
-        with progress.bar(f"epoch {number}", total=len(batches), unit="steps") as bar:
+        label = f"epoch {number} of {self.config.epochs}"
+        with progress.bar(label, total=len(batches), unit="steps") as bar:
             bar.advance(self.position.step)
             for rows in batches[self.position.step :]:
                 loss = self._step(number, _trimmed(self.windows[rows]))
@@ -164,7 +179,8 @@ class _Run:
                 bar.advance(1, note=f"loss {loss:.3f}")
                 if self.position.step % STEPS == 0:
                     self._write()
-        report = self._report(number)
+            report = self._report(number)
+            bar.advance(0, f"loss {report.train_loss:.3f}, on other users {report.valid_loss:.3f}")
         if report.best:
             self.best = copied(self.model)
         self.position.next_epoch(report)
@@ -201,12 +217,11 @@ class _Run:
     def _report(self, number: int) -> EpochReport:
         position, best = self.position, self.position.best
         valid_loss = self._valid_loss()
-        found = catalogue_ranks(self.model.body, self.model.table, self.model.bias, *self.last)
         return EpochReport(
             epoch=number,
             train_loss=position.loss / max(1, position.asked),
             valid_loss=valid_loss,
-            metrics=dict(ranking_metrics(found)),
+            metrics=_ranking(self.model, *self.last),
             seconds=position.seconds,
             examples_per_second=position.asked / max(position.seconds, 1e-9),
             best=best is None or valid_loss < best.valid_loss,
@@ -273,12 +288,3 @@ def _batches(windows: Tensor, size: int, order: torch.Generator) -> list[Tensor]
 def _trimmed(windows: Tensor) -> Tensor:
     """Without the columns that are padding in every window."""
     return windows[:, windows.shape[1] - int((windows != PAD).sum(1).max()) :]
-
-
-def _check(config: PretrainConfig, train: Tensor, valid: Tensor) -> None:
-    for key in ("epochs", "patience", "batch_size"):
-        if getattr(config, key) < 1:
-            raise InputError(f"{key}={getattr(config, key)} is too small; give {key}=1 or more.")
-    for who, windows in (("training", train), ("validation", valid)):
-        if not len(windows):
-            raise InputError(f"No {who} user has two events to learn an order from; import more events.")

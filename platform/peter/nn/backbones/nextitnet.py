@@ -55,9 +55,6 @@ class NextItNet(nn.Module):
 
 
 def _check(config: BackboneConfig) -> None:
-    for key in ("channels", "blocks", "kernel", "max_length"):
-        if getattr(config, key) < 1:
-            raise InputError(f"{key}={getattr(config, key)} is too small; give {key}=1 or more.")
     if not config.dilations or min(config.dilations) < 1:
         raise InputError(
             f"dilations={config.dilations} cannot be used; give positive numbers, e.g. dilations=1,4."

@@ -1,0 +1,86 @@
+"""A small workspace that has gone the whole way, and everything that its registry and its store hold."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import select
+
+from peter.config import BackboneConfig, PretrainConfig
+from peter.data.synthetic import Population, World
+from peter.progress import Silent
+from peter.registry.database import Registry
+from peter.registry.models import Base
+from peter.services import train
+from peter.services.events import import_events
+from peter.services.pretrain import pretrain
+from peter.services.workspace import Workspace
+
+TASKS = {"gender": 2, "tier": 4}  # classes: the users' hidden types, modulo so many
+ODD = {"u0000001": "007", "u0000002": "7", "u0000003": "NA"}  # ids that a careless reader would change
+SHAPE = BackboneConfig(channels=8, blocks=2, max_length=20)
+PRETRAIN = PretrainConfig(epochs=2, threads=1)
+QUICK = ["epochs=1", "threads=1"]
+
+
+def write_files(directory: Path) -> None:
+    """events.csv, and a label file for each of TASKS."""
+    people = Population.draw(World(items=40, types=4, seed=1), users=300, length=(8, 30))
+    people.write_events(directory / "events.csv")
+    for task, classes in TASKS.items():
+        people.write_labels(directory / f"{task}.csv", task, classes)
+    for path in directory.glob("*.csv"):
+        table = pl.read_csv(path)
+        table.with_columns(pl.col("user_id").replace(ODD)).write_csv(path)
+
+
+def pretrained(directory: Path) -> Workspace:
+    """A workspace with the event log clicks@1 and the backbone clicks@1, where there is none."""
+    write_files(directory)
+    workspace = Workspace.create(url(directory))
+    import_events(workspace, [directory / "events.csv"], "clicks", None, None, None, 1, 1, Silent())
+    pretrain(workspace, "clicks", "clicks", SHAPE, PRETRAIN, Silent())
+    return workspace
+
+
+def add_task(workspace: Workspace, name: str, labels: Path, **changes: Any) -> dict[str, Any]:
+    """`peter task add`, as quick as can be unless `changes` say otherwise."""
+    usual = {
+        "column": None, "kind_name": None, "method": "peter", "backbone": None, "owner": None,
+        "description": "", "sensitive": False, "settings": QUICK, "seed": 0, "force": False,
+    }  # fmt: skip
+    return train.add_task(workspace, name, labels, **{**usual, **changes}, progress=Silent())
+
+
+def train_task(workspace: Workspace, name: str, **changes: Any) -> dict[str, Any]:
+    """`peter task train`, with the champion's labels, backbone and settings unless `changes` say otherwise."""
+    usual = {
+        "labels": None, "method": None, "backbone": None, "settings": [], "seed": None,
+        "force": False, "promote": True,
+    }  # fmt: skip
+    return train.train_task(workspace, name, **{**usual, **changes}, progress=Silent())
+
+
+def url(directory: Path) -> str:
+    """Where the registry of a workspace in this directory is."""
+    return f"sqlite:///{directory}/.peter/registry.db"
+
+
+def everything(directory: Path) -> dict[str, Any]:
+    """Every row of the registry and the hash of every file of the store."""
+    registry = Registry(url(directory))
+    rows = table_rows(registry)
+    registry.dispose()
+    store = directory / ".peter" / "store"
+    files = {path for path in store.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    return {**rows, "files": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}}
+
+
+def table_rows(registry: Registry) -> dict[str, list[dict[str, Any]]]:
+    """Every row by its table, in order of id."""
+    with registry.read() as session:
+        return {
+            table.name: [dict(row._mapping) for row in session.execute(select(table).order_by(table.c.id))]
+            for table in Base.metadata.sorted_tables
+        }
