@@ -9,6 +9,7 @@ DATA_INSTALLED := .venv/.data-installed
 
 demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete-journey
 	$(BIN)/peter demo --data $(DATA)
+	@echo "(\`peter\` is $(BIN)/peter; \`. $(BIN)/activate\` makes it a command.)"
 
 test: $(INSTALLED)  ## every test
 	$(BIN)/python -m pytest

@@ -217,7 +217,7 @@ def _drawn_trained(document: Document) -> Drawing:
     yield from metric_table({document["name"]: report})
     outcome = "is champion" if report["promoted"] else "stays a candidate"
     yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
-    yield "Next: peter profile get USER"
+    yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
 
 
 def _drawn_report(report: Document) -> Drawing:

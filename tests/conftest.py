@@ -80,7 +80,7 @@ def _quick_place() -> str | None:
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a workspace that has a backbone and no task (see small_workspace); only to be copied."""
+    """A workspace that has a backbone and no task (see small_workspace), to be copied only."""
     import small_workspace
 
     directory = tmp_path_factory.mktemp("pretrained")
@@ -90,7 +90,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with two tasks whose answers are materialised; only to be copied."""
+    """The same with two tasks whose answers are materialised, to be copied only."""
     import small_workspace
 
     from peter.progress import Silent

@@ -1,4 +1,4 @@
-"""The numbers a person may choose; `--set key=value` and the registry's JSON both end in these dataclasses."""
+"""The numbers a person may choose; `--set key=value` and the registry's JSON both end in these classes."""
 
 import dataclasses
 import math

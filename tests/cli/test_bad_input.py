@@ -235,24 +235,32 @@ DAMAGES = {
     "lost": None,
 }
 OBJECTS = {
-    "backbone, answering": (lambda session: backbones.only(session).weights_sha256, ["profile", "get", "7", "--live"]),
-    "backbone, training": (lambda session: backbones.only(session).weights_sha256, [*ADD, "gender.csv"]),
-    "patch": (lambda session: patches.get(session, "gender").weights_sha256, ["profile", "get", "7", "--live"]),
-    "labels": (lambda session: patches.get(session, "gender").label_set.sha256, ["task", "train", "gender"]),
-    "events, training": (lambda session: event_logs.get(session, "clicks").sha256, [*ADD, "gender.csv"]),
-    "events, pre-training": (lambda session: event_logs.get(session, "clicks").sha256, PRETRAIN),
-    "vocabulary": (lambda session: event_logs.get(session, "clicks").vocab_sha256, PRETRAIN),
-    "profiles": (lambda session: profiles.current(session)[0].sha256, ["profile", "get", "7"]),
-    "profiles, asked": (lambda session: profiles.current(session)[0].sha256, [*QUERY, "true"]),
-    "profiles, exported": (lambda session: profiles.current(session)[0].sha256, ["profile", "export", "x.csv"]),
-}  # fmt: skip
+    "backbone": lambda session: backbones.only(session).weights_sha256,
+    "patch": lambda session: patches.get(session, "gender").weights_sha256,
+    "labels": lambda session: patches.get(session, "gender").label_set.sha256,
+    "events": lambda session: event_logs.get(session, "clicks").sha256,
+    "vocabulary": lambda session: event_logs.get(session, "clicks").vocab_sha256,
+    "profiles": lambda session: profiles.current(session)[0].sha256,
+}
+READERS = [
+    ("backbone", ["profile", "get", "7", "--live"]),
+    ("backbone", [*ADD, "gender.csv"]),
+    ("patch", ["profile", "get", "7", "--live"]),
+    ("labels", ["task", "train", "gender"]),
+    ("events", [*ADD, "gender.csv"]),
+    ("events", PRETRAIN),
+    ("vocabulary", PRETRAIN),
+    ("profiles", ["profile", "get", "7"]),
+    ("profiles", [*QUERY, "true"]),
+    ("profiles", ["profile", "export", "profiles.csv"]),
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-@pytest.mark.parametrize(("find", "words"), OBJECTS.values(), ids=OBJECTS)
-def test_a_damaged_object(refused, workspace, find, words: list[str], damage: Change | None) -> None:
+@pytest.mark.parametrize(("kind", "words"), READERS, ids=[f"{kind}-{words[0]}" for kind, words in READERS])
+def test_a_damaged_object(refused, workspace, kind: str, words: list[str], damage: Change | None) -> None:
     with workspace.registry.read() as session:
-        path = workspace.objects.path(find(session))
+        path = workspace.objects.path(OBJECTS[kind](session))
     data = path.read_bytes()
     path.unlink()
     if damage:

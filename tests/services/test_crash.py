@@ -20,9 +20,10 @@ from peter.progress import Silent
 from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
+SMALL = "--channels 8 --blocks 2 --epochs 3 --set threads=1"
 COMMANDS = {
     "data.import": "data import events.csv --name again --min-user-count 10",
-    "backbone.pretrain": "backbone pretrain clicks --name other --channels 8 --blocks 2 --epochs 3 --set threads=1",
+    "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
     "task.add": "task add other --labels gender.csv --seed 3 --set epochs=1 --set threads=1",
     "profile.materialize": "profile materialize --tasks tier",
 }

@@ -122,7 +122,7 @@ plugin = Leaky()
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """install(name, source): a method in a stranger's package, found like any other through its entry point."""
+    """install(name, source): a method in a stranger's package, found through its entry point like any."""
     site = tmp_path / "site"
     metadata = site / "strangers-1.dist-info"
     metadata.mkdir(parents=True)

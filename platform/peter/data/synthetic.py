@@ -19,7 +19,8 @@ class World:
     """V items and hidden types of users; each type follows an item by another one of its own.
 
     After item v, a user of type t takes the item successors[t, v] with probability `predictability`, or else
-    any item, all alike. So every item is equally frequent for every type, and only order tells types apart.
+    any item, all alike. Every type goes round all items in one circle, so that none keeps to a few of them:
+    every item is equally frequent for every type, and only order tells types apart.
     """
 
     items: int = 100  # V
@@ -33,9 +34,13 @@ class World:
 
     @cached_property
     def successors(self) -> npt.NDArray[np.int32]:
-        """[types, V] permutations of the items."""
+        """[types, V] permutations of the items, of one cycle each."""
         generator = np.random.default_rng(self.seed)
-        return np.stack([generator.permutation(self.items).astype(np.int32) for _ in range(self.types)])
+        followers = np.empty((self.types, self.items), np.int32)
+        for follower in followers:
+            circle = generator.permutation(self.items)
+            follower[circle] = np.roll(circle, -1)
+        return followers
 
     @property
     def next_item_chance(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 
 from peter import plugins
+from peter.config import BackboneConfig
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
 from peter.space import Domain
@@ -85,8 +86,8 @@ class Method(Protocol):
     def adapter_config(self, options: Any) -> Mapping[str, Any]:
         """Keys of peft's `adapter_config.json` that only the method knows."""
 
-    def space(self, blocks: int) -> Mapping[str, Domain]:
-        """What a search may vary, by `--set` key, on a backbone of so many blocks; empty: nothing."""
+    def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
+        """What a search may vary, by `--set` key, on a backbone of this shape; empty: nothing."""
 
 
 def method(name: str) -> Method:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peter.config import BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.nn.backbone import Backbone
@@ -108,7 +109,7 @@ class Bag:
     def adapter_config(self, options: Options) -> Mapping[str, Any]:
         return {"peft_type": "BAG", "modules_to_save": ["idf", "weight", "bias"], "pooling": "tfidf"}
 
-    def space(self, blocks: int) -> Mapping[str, Domain]:
+    def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
         return {}
 
 

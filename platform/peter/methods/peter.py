@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from peter.config import BackboneConfig
 from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
@@ -195,12 +196,13 @@ class Peter:
             "pooling": "level_means" if options.readout == "all" else "last_state",
         }
 
-    def space(self, blocks: int) -> Mapping[str, Domain]:
+    def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
+        blocks = shape.blocks
         spans = (f"{first}:{blocks}" for first in (blocks // 2, blocks - 2) if 0 < first < blocks)
         return {
             "learning_rate": LogUniform(1e-4, 1e-2),
             "weight_decay": LogUniform(1e-5, 1.0),
-            "reduction": Choice((4, 8, 16)),
+            "reduction": Choice(tuple(number for number in (4, 8, 16) if number <= shape.channels) or (1,)),
             "blocks": Choice(("all", *dict.fromkeys(spans))),
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peter.config import BackboneConfig
 from peter.data.histories import Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.nn.backbone import Backbone
@@ -74,7 +75,7 @@ class Probe:
     def adapter_config(self, options: Options) -> Mapping[str, Any]:
         return {"peft_type": "PROBE", "modules_to_save": ["head"], "pooling": "level_means"}
 
-    def space(self, blocks: int) -> Mapping[str, Domain]:
+    def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
         return {}
 
 

@@ -29,7 +29,8 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
 
     def move(session: Session) -> None:
         patch = patches.get(session, reference)
-        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, why or "promoted by hand")
+        reason = f"promoted by hand: {why}" if why else "promoted by hand"
+        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, reason)
 
     workspace.registry.write(move)
     return show_task(workspace, task.name)
@@ -58,7 +59,7 @@ def _before(session: Session, task: models.Task) -> int:
     held: list[int] = []
     for row in aliases.history(session, task):
         if row.alias == aliases.CHAMPION:
-            if row.why == ROLLED_BACK:
+            if row.why == ROLLED_BACK and held[-2:-1] == [row.to_version]:
                 held.pop()
             else:
                 held.append(row.to_version)

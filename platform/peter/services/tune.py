@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from peter.config import BackboneConfig, from_dict
 from peter.data.labels import LabelTable
 from peter.distributed.tune import Outcome, Search, search
 from peter.errors import InputError, PeterError
@@ -19,6 +20,7 @@ from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.running import running
 from peter.services.workspace import Workspace
+from peter.space import Domain
 from peter.task import kind
 
 
@@ -48,7 +50,7 @@ def tune(
         for patch in champions:
             tasks.authorise(patch.task, workspace.actor, force)
     for patch in champions:
-        if not method(patch.method).space(patch.backbone.architecture["blocks"]):
+        if not _space(patch):
             raise InputError(
                 f"Method {patch.method} of {patch.task.name} has nothing to tune; "
                 f"train another one with `peter task train {patch.task.name} --method peter`."
@@ -59,6 +61,10 @@ def tune(
             for patch in champions
         ]
     }
+
+
+def _space(patch: models.Patch) -> Mapping[str, Domain]:
+    return method(patch.method).space(from_dict(BackboneConfig, patch.backbone.architecture))
 
 
 def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
@@ -107,7 +113,7 @@ def _tuned(
 ) -> dict[str, Any]:
     name = champion.task.name
     request = _own_request(workspace, champion)
-    space = method(champion.method).space(champion.backbone.architecture["blocks"])
+    space = _space(champion)
     plan = Search(space, count, request.recipe.fit.epochs, seed, time_budget)
     params = {"trials": count, "seed": seed, "backbone": request.base.reference, "settings": sorted(space)}
     with running(workspace, "tune", name, params, f"peter tune {name}") as run:

@@ -180,7 +180,7 @@ class _Run:
                 if self.position.step % STEPS == 0:
                     self._write()
             report = self._report(number)
-            bar.advance(0, f"loss {report.train_loss:.3f}, on other users {report.valid_loss:.3f}")
+            bar.advance(0, f"valid loss {report.valid_loss:.3f}")
         if report.best:
             self.best = copied(self.model)
         self.position.next_epoch(report)
