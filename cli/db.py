@@ -1,6 +1,9 @@
 """`peter db`: the registry database's schema."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from peter.errors import NotInitialised
 
@@ -36,6 +39,25 @@ def upgrade(registry: RegistryOption = DEFAULT_REGISTRY, json: JsonOption = Fals
     database = Registry(registry)
     _present(database)  # a mistyped path must not become an empty registry
     show(_document(database, schema.upgrade(database)), json, _drawn)
+
+
+@app.command(epilog="Example: peter db backup registry-backup.db")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    json: JsonOption = False,
+) -> None:
+    """Copy an embedded registry, whole although others write meanwhile.
+
+    To restore, put the file in the registry's place; the store's objects are plain files to copy.
+    """
+    from peter.registry import backup as service
+    from peter.registry.database import Registry
+
+    database = Registry(registry)
+    _present(database)
+    service.backup(database, file)
+    show({"registry": str(database), "backup": str(file)}, json, lambda document: iter([facts(document)]))
 
 
 def _present(database: "Registry") -> "Status":

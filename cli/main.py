@@ -12,7 +12,7 @@ import typer
 from peter import __version__
 from peter.errors import PeterError
 
-from . import backbone, data, db, demo, init, profile, run, task, tune, verify
+from . import audit, backbone, collect, data, db, demo, init, profile, run, task, tune, verify
 
 INTERRUPTED = 130  # the shell's number for Ctrl-C
 
@@ -27,11 +27,13 @@ app.command(epilog="Example: peter init")(init.init)
 app.command(epilog="Example: peter demo --data complete-journey")(demo.demo)
 app.command(epilog="Example: peter verify --quick")(verify.verify)
 app.command(epilog="Example: peter tune gender --trials 32")(tune.tune)
+app.command("gc", epilog="Example: peter gc")(collect.collect)
 app.add_typer(data.app, name="data")
 app.add_typer(backbone.app, name="backbone")
 app.add_typer(task.app, name="task")
 app.add_typer(profile.app, name="profile")
 app.add_typer(run.app, name="run")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 
 

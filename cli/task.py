@@ -129,12 +129,16 @@ def add(
 def train_(
     name: NameArgument,
     labels: NewLabelsOption = None,
+    column: ColumnOption = None,
     method: Annotated[
         str | None, typer.Option("--method", help="Another way to graft; the champion's if not given.")
     ] = None,
     backbone: BackboneOption = None,
     settings: SetOption = None,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Of everything drawn at random; as before if not given."),
+    ] = None,
     force: ForceOption = False,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Whether the version may become champion.")
@@ -153,7 +157,7 @@ def train_(
 
     workspace = open_workspace(registry, store)
     document = train.train_task(
-        workspace, name, labels, method, backbone, settings, seed, force, promote, progress()
+        workspace, name, labels, column, method, backbone, settings, seed, force, promote, progress()
     )
     show(document, json, _drawn_trained)
 
@@ -185,6 +189,21 @@ def rollback(
     from peter.services import promote
 
     show(promote.rollback(open_workspace(registry, store), name, force), json, _drawn_task)
+
+
+@app.command(epilog="Example: peter task remove gender")
+def remove(
+    name: NameArgument,
+    force: ForceOption = False,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Retire a task: it answers no more, and keeps its name and its history."""
+    from peter.services.upkeep import remove_task
+
+    removed = remove_task(open_workspace(registry, store), name, force)
+    show(removed, json, lambda document: iter([facts(document)]))
 
 
 def _drawn_list(document: Document) -> Drawing:

@@ -56,7 +56,7 @@ def add_task(workspace: Workspace, name: str, labels: Path, **changes: Any) -> d
 def train_task(workspace: Workspace, name: str, **changes: Any) -> dict[str, Any]:
     """`peter task train`, with the champion's labels, backbone and settings where `changes` say nothing."""
     usual = {
-        "labels": None, "method": None, "backbone": None, "settings": [], "seed": None,
+        "labels": None, "column": None, "method": None, "backbone": None, "settings": [], "seed": None,
         "force": False, "promote": True,
     }  # fmt: skip
     return train.train_task(workspace, name, **{**usual, **changes}, progress=Silent())

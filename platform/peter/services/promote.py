@@ -18,14 +18,16 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
     Raises:
         UnknownName: no such version.
         NotOwner: somebody else's task, and no `force`.
-        PeterError: another task's champion no longer answers as it did.
+        PeterError: the version, or another task's champion, no longer answers as it did.
     """
     from peter.services import verify
 
     with workspace.registry.read() as session:
-        task = patches.get(session, reference).task
+        chosen = patches.get(session, reference)
+    task = chosen.task
     tasks.authorise(task, workspace.actor, force)
     verify.require_others(workspace, task.name)
+    verify.require(workspace, [chosen], task.name)
 
     def move(session: Session) -> None:
         patch = patches.get(session, reference)

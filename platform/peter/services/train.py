@@ -69,6 +69,7 @@ def train_task(
     workspace: Workspace,
     name: str,
     labels: Path | None,
+    column: str | None,
     method: str | None,
     backbone: str | None,
     settings: list[str] | None,
@@ -91,7 +92,7 @@ def train_task(
         champion = patches.get(session, name)
         row = backbones.get(session, backbone) if backbone else champion.backbone
     table = (
-        read_labels(labels)
+        read_labels(labels, column)
         if labels
         else LabelTable.decode(workspace.objects.read(champion.label_set.sha256))
     )

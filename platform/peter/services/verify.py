@@ -61,10 +61,15 @@ def require_others(workspace: Workspace, changing: str) -> int:
     """
     with workspace.registry.read() as session:
         others = [patch for patch in aliases.champions(session) if patch.task.name != changing]
-    for _, problem in recheck(workspace, others):
+    require(workspace, others, changing)
+    return len(others)
+
+
+def require(workspace: Workspace, rows: list[models.Patch], changing: str) -> None:
+    """Recompute these versions. Raises PeterError when one answers otherwise than it did."""
+    for _, problem in recheck(workspace, rows):
         if problem:
             raise PeterError(f"{problem} {changing} was left as it was.")
-    return len(others)
 
 
 def _damage(workspace: Workspace, sha256: str, users: list[str]) -> list[str]:
