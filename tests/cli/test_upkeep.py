@@ -1,4 +1,4 @@
-"""Looking after a workspace: what nothing needs goes, what is retired stays on record, the record is whole."""
+"""Looking after a workspace: what nothing needs goes, what is retired stays on record."""
 
 import shutil
 import sqlite3
