@@ -6,9 +6,9 @@ import typer
 
 from ._group import noun
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
-from ._output import Document, Drawing, show, table
+from ._output import Document, Drawing, minute, show, table
 
-app = noun("See who changed what, and that nobody changed the record.")
+app = noun("See who changed what.")
 
 
 @app.command("list", epilog="Example: peter audit list --limit 20")
@@ -28,7 +28,10 @@ def list_(
 def verify(
     registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
 ) -> None:
-    """Check the chain of hashes over all changes; exits 1 when it is broken."""
+    """Check that nobody changed the record.
+
+    Each change carries a hash over all before it; exits 1 when the chain is broken.
+    """
     from peter.services.upkeep import verify_audit
 
     found = verify_audit(open_workspace(registry, store))
@@ -38,8 +41,13 @@ def verify(
 
 
 def _drawn_list(document: Document) -> Drawing:
-    columns = ("id", "at", "actor", "action", "subject")
-    yield table(columns, ([row[column] for column in columns] for row in document["changes"]))
+    yield table(
+        ["id", "at (UTC)", "actor", "action", "subject"],
+        (
+            [str(row["id"]), minute(row["at"]), *(row[column] for column in ("actor", "action", "subject"))]
+            for row in document["changes"]
+        ),
+    )
 
 
 def _drawn_verdict(document: Document) -> Drawing:

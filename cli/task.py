@@ -199,7 +199,10 @@ def remove(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Retire a task: it answers no more, and keeps its name and its history."""
+    """Retire a task.
+
+    It answers no more, and keeps its name and its history.
+    """
     from peter.services.upkeep import remove_task
 
     removed = remove_task(open_workspace(registry, store), name, force)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from peter.errors import InputError, UnknownName
+from peter.errors import InputError, SchemaMismatch, UnknownName
 
 Config = TypeVar("Config")
 
@@ -77,7 +77,16 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """The inverse of `to_dict`."""
+    """The inverse of `to_dict`.
+
+    Raises:
+        SchemaMismatch: a field is missing or unknown; today's default for it need not be what was meant then.
+    """
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if odd := sorted(fields ^ values.keys()):
+        raise SchemaMismatch(
+            f"A stored {kind.__name__} and this peter differ in {', '.join(odd)}; use the peter that wrote it."
+        )
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
