@@ -47,9 +47,10 @@ def backup(
     registry: RegistryOption = DEFAULT_REGISTRY,
     json: JsonOption = False,
 ) -> None:
-    """Copy an embedded registry, whole although others write meanwhile.
+    """Copy an embedded registry to a file.
 
-    To restore, put the file in the registry's place; the store's objects are plain files to copy.
+    The copy is whole although others write meanwhile. To restore, put the file in the registry's place; the
+    store's objects are plain files to copy.
     """
     from peter.registry import backup as service
     from peter.registry.database import Registry

@@ -43,7 +43,7 @@ def test_what_cannot_be_used_is_said(option: str) -> None:
 
 
 def test_all_faults_are_told_together() -> None:
-    with pytest.raises(InputError, match="reduction=x.*wide=maybe"):
+    with pytest.raises(InputError, match=r"reduction=x.*wide=maybe"):
         from_options(["reduction=x", "wide=maybe"], Options())
 
 

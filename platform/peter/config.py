@@ -85,7 +85,8 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if odd := sorted(fields ^ values.keys()):
         raise SchemaMismatch(
-            f"A stored {kind.__name__} and this peter differ in {', '.join(odd)}; use the peter that wrote it."
+            f"A stored {kind.__name__} and this peter differ in {', '.join(odd)}; "
+            "use the peter that wrote it."
         )
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 

@@ -64,4 +64,4 @@ class Workspace:
         root = store or (registry.path.parent / "store" if registry.path else None)
         if root is None:
             raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
-        return cls(registry, ObjectStore(root / "objects"), root)
+        return cls(registry, ObjectStore(root), root)
