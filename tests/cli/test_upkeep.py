@@ -18,7 +18,7 @@ def test_a_backup_answers_in_the_registrys_place(peter, place: Path) -> None:
     registry, before = place / ".peter" / "registry.db", peter("task", "list", "--json").json
     assert peter("db", "backup", "copy.db").code == 0
     assert peter("task", "remove", "gender").code == 0
-    for file in registry.parent.glob("registry.db-*"):
+    for file in registry.parent.glob("registry.db*"):
         file.unlink()
     shutil.copy(place / "copy.db", registry)
     assert peter("task", "list", "--json").json == before

@@ -31,9 +31,10 @@ def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Pro
     with workspace.registry.read() as session:
         named = [patches.get(session, name) for name in names or ()]
         champions = named or aliases.require_champions(session)
+    ready = list(opened(workspace, champions))  # a damaged object is noticed before anything is begun
     params = {"tasks": [patch.task.name for patch in champions]}
     with running(workspace, "score", "profiles", params, "peter profile materialize") as run:
-        tables = [_table(workspace, *ready, progress) for ready in opened(workspace, champions)]
+        tables = [_table(workspace, *each, progress) for each in ready]
         workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(tables)}))
     return {"tables": tables}
 
