@@ -243,6 +243,7 @@ READERS = [
     ("backbone", ["profile", "get", "7", "--live"]),
     ("backbone", [*ADD, "gender.csv"]),
     ("patch", ["profile", "get", "7", "--live"]),
+    ("patch", ["profile", "materialize"]),
     ("labels", ["task", "train", "gender"]),
     ("events", [*ADD, "gender.csv"]),
     ("events", PRETRAIN),
