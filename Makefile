@@ -11,7 +11,7 @@ demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete
 	$(BIN)/peter demo --data $(DATA)
 	@echo "(\`peter\` is $(BIN)/peter; \`. $(BIN)/activate\` makes it a command.)"
 
-test: $(INSTALLED)  ## every test
+test: $(DATA_INSTALLED)  ## every test, those on real data too
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)

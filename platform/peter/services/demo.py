@@ -20,8 +20,7 @@ from peter.services.train import add_task
 from peter.services.workspace import Workspace
 
 CARDS = 3
-EVENTS = 2_000_000  # that pre-training sees at most, so that a long log does not make a long demo
-SETTINGS = ["epochs=8", "patience=4"]
+EVENTS = 2_000_000  # that pre-training sees, or three times a longer log: the demo has to end
 
 
 def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
@@ -42,9 +41,10 @@ def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
     source = SOURCES[data](directory)
     name = data.replace("-", "_")
     log = import_events(workspace, [source.events], name, None, None, None, 1, 1, progress)
-    config = PretrainConfig(epochs=min(20, max(3, EVENTS // log["events"])))
+    passes = max(3, EVENTS // log["events"])
+    config = PretrainConfig(epochs=min(20, passes))
     pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), config, progress)
-    _add_tasks(workspace, name, source, progress)
+    _add_tasks(workspace, name, source, [f"epochs={min(8, passes)}", "patience=4"], progress)
     materialize(workspace, list(source.labels), progress)
     users = _held_out(workspace, name)
     return {
@@ -54,14 +54,16 @@ def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _add_tasks(workspace: Workspace, backbone: str, source: Source, progress: Progress) -> None:
+def _add_tasks(
+    workspace: Workspace, backbone: str, source: Source, settings: list[str], progress: Progress
+) -> None:
     finished = {task["name"] for task in list_tasks(workspace)["tasks"] if task["champion"]}
     for task, labels in source.labels.items():
         if task not in finished:
             progress.say(f"task {task}")
             add_task(
                 workspace, task, labels, None, "classification", DEFAULT_METHOD, backbone, None, "", False,
-                SETTINGS, 0, False, progress,
+                settings, 0, False, progress,
             )  # fmt: skip
 
 
