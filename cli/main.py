@@ -1,6 +1,5 @@
 """The `peter` command: its groups, and the one place where an error becomes a sentence."""
 
-import gc
 import os
 import signal
 import sys
@@ -58,8 +57,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # torch's threads spin while they wait: on a busy machine that starves the very thread they wait for
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # short commands only import: looking for garbage among modules is a fifth of their time
-    gc.set_threshold(100_000)
     try:
         app()
     except SystemExit as end:

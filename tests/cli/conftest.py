@@ -36,9 +36,7 @@ def peter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     for variable in ("PETER_REGISTRY", "PETER_STORE", "PETER_DEBUG", "RAY_ADDRESS"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(
-        gc, "set_threshold", lambda *_: None
-    )  # good for a process that ends, not for this one
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # good for a process that ends, not for this one
 
     def run(*words: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["peter", *map(str, words)])
