@@ -79,7 +79,7 @@ def _next(source: Source, user: str) -> list[str]:
     task, labels = next(iter(source.labels.items()))
     return [
         f"peter profile get {user}",
-        f'peter profile query "{task}_p > 0.9" --limit 5',
+        f'peter profile query "{task}_p BETWEEN 0.7 AND 0.99" --limit 5',
         f"peter task add again --labels {_short(labels)}",
         f"peter tune {task} --trials 8",
         "peter verify",

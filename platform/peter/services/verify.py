@@ -27,12 +27,19 @@ def verify(workspace: Workspace, quick: bool, progress: Progress) -> dict[str, A
             problems += _damage(workspace, sha256, users)
             bar.advance()
     certified = [] if quick or problems else champions
-    with progress.bar("recompute golden outputs", len(certified), "champions") as bar:
-        for _, problem in recheck(workspace, certified):
-            problems += [problem] if problem else []
-            bar.advance()
+    if certified:
+        problems = _recomputed(workspace, certified, progress)
     checked = {"objects": len(needed), "champions": len(certified), "audit": broken is None}
     return {"checked": checked, "problems": problems}
+
+
+def _recomputed(workspace: Workspace, champions: list[models.Patch], progress: Progress) -> list[str]:
+    with progress.bar("recompute golden outputs", len(champions), "champions") as bar:
+        problems = []
+        for _, problem in recheck(workspace, champions):
+            problems += [problem] if problem else []
+            bar.advance()
+        return problems
 
 
 def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple[models.Patch, str | None]]:

@@ -98,7 +98,7 @@ class _Descent:
         best, lowest, waited = self._state(), float("inf"), 0
         self._require_grad(True)
         try:
-            with progress.bar(self.phase.name, self.config.epochs, "epoch") as bar:
+            with progress.bar(self.phase.name, self.config.epochs, "epochs") as bar:
                 for epoch in range(self.config.epochs + 1):
                     report = self._epoch(epoch, lowest)
                     if report.best:
