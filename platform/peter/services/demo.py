@@ -46,10 +46,10 @@ def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
     pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), config, progress)
     _add_tasks(workspace, name, source, [f"epochs={min(8, passes)}", "patience=4"], progress)
     materialize(workspace, list(source.labels), progress)
-    users = _held_out(workspace, name)
+    users = get(workspace, _held_out(workspace, name), live=False)["users"]
     return {
         "tasks": [show_task(workspace, task) for task in source.labels],
-        "users": get(workspace, users, live=False)["users"],
+        "users": users,
         "next": _next(source, users[0]),
     }
 
@@ -75,11 +75,11 @@ def _held_out(workspace: Workspace, backbone: str) -> list[str]:
     return [user for user, part in zip(users, assign(users, row.salt), strict=True) if part == TEST][:CARDS]
 
 
-def _next(source: Source, user: str) -> list[str]:
+def _next(source: Source, user: dict[str, Any]) -> list[str]:
     task, labels = next(iter(source.labels.items()))
     return [
-        f"peter profile get {user}",
-        f'peter profile query "{task}_p BETWEEN 0.7 AND 0.99" --limit 5',
+        f"peter profile get {user['user_id']}",
+        f"peter profile query \"{task} = '{user['tasks'][task]['value']}'\" --limit 5",
         f"peter task add again --labels {_short(labels)}",
         f"peter tune {task} --trials 8",
         "peter verify",
