@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
@@ -35,7 +36,7 @@ class LabelTable:
     column: str
     report: dict[str, Any]  # JSON: rows, users, duplicates, empty, distribution of the commonest values
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Of `encode`: what the table is called, whatever the order of its rows."""
         return sha256(self.encode()).hexdigest()

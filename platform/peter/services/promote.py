@@ -26,8 +26,7 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
         chosen = patches.get(session, reference)
     task = chosen.task
     tasks.authorise(task, workspace.actor, force)
-    verify.require_others(workspace, task.name)
-    verify.require(workspace, [chosen], task.name)
+    verify.require(workspace, [*verify.others(workspace, task.name), chosen], task.name)
 
     def move(session: Session) -> None:
         patch = patches.get(session, reference)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter import faults
-from peter.data.labels import LabelTable, read_labels
+from peter.data.labels import read_labels
 from peter.errors import NameTaken
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
@@ -15,7 +15,6 @@ from peter.services.kinds import choose
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
-from peter.task import kind
 
 
 def add_task(
@@ -90,14 +89,10 @@ def train_task(
         task = tasks.get(session, name)
         tasks.authorise(task, workspace.actor, force)
         champion = patches.get(session, name)
-        row = backbones.get(session, backbone) if backbone else champion.backbone
-    table = (
-        read_labels(labels, column)
-        if labels
-        else LabelTable.decode(workspace.objects.read(champion.label_set.sha256))
-    )
+        row = backbones.get(session, backbone) if backbone else None
+    table = read_labels(labels, column) if labels else None
     recipe = Recipe.after(champion, method, settings or (), seed)
-    request = Request.read(workspace, name, table, kind(task.kind), row, recipe)
+    request = Request.after(workspace, champion, table, recipe, row)
     return versions.make(workspace, request, promote, progress)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from peter.config import BackboneConfig, from_dict
-from peter.data.labels import LabelTable
 from peter.distributed.tune import Outcome, Search, search
 from peter.errors import InputError, PeterError
 from peter.methods import method
@@ -21,7 +20,6 @@ from peter.services.requests import Request
 from peter.services.running import running
 from peter.services.workspace import Workspace
 from peter.space import Domain
-from peter.task import kind
 
 
 def tune(
@@ -83,13 +81,7 @@ def _request(registry: str, store: str, reference: str) -> Request:
     workspace = Workspace.open(registry, Path(store))
     with workspace.registry.read() as session:
         patch = patches.get(session, reference)
-    return _own_request(workspace, patch)
-
-
-def _own_request(workspace: Workspace, patch: models.Patch) -> Request:
-    table = LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
-    recipe = Recipe.after(patch, None, (), None)
-    return Request.read(workspace, patch.task.name, table, kind(patch.task.kind), patch.backbone, recipe)
+    return Request.after(workspace, patch)
 
 
 def _changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
@@ -112,7 +104,7 @@ def _tuned(
     progress: Progress,
 ) -> dict[str, Any]:
     name = champion.task.name
-    request = _own_request(workspace, champion)
+    request = Request.after(workspace, champion)
     space = _space(champion)
     plan = Search(space, count, request.recipe.fit.epochs, seed, time_budget)
     params = {"trials": count, "seed": seed, "backbone": request.base.reference, "settings": sorted(space)}

@@ -28,7 +28,7 @@ def verify(workspace: Workspace, quick: bool, progress: Progress) -> dict[str, A
             bar.advance()
     certified = [] if quick or problems else champions
     if certified:
-        problems = _recomputed(workspace, certified, progress)
+        problems += _recomputed(workspace, certified, progress)
     checked = {"objects": len(needed), "champions": len(certified), "audit": broken is None}
     return {"checked": checked, "problems": problems}
 
@@ -60,16 +60,10 @@ def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple
             yield row, None
 
 
-def require_others(workspace: Workspace, changing: str) -> int:
-    """Recompute the champions of all tasks but `changing`; how many there were.
-
-    Raises:
-        PeterError: one of them answers otherwise than it did.
-    """
+def others(workspace: Workspace, changing: str) -> list[models.Patch]:
+    """The champions of all tasks but `changing`."""
     with workspace.registry.read() as session:
-        others = [patch for patch in aliases.champions(session) if patch.task.name != changing]
-    require(workspace, others, changing)
-    return len(others)
+        return [patch for patch in aliases.champions(session) if patch.task.name != changing]
 
 
 def require(workspace: Workspace, rows: list[models.Patch], changing: str) -> None:

@@ -51,7 +51,7 @@ def _trained(
     metrics = {**_measured(request, ours, progress), "seconds": round(seconds, 3)}
     frozen.require_untouched(request.base, before)
     certificate = certificates.issue(request.base, ours.patch)
-    verify.require_others(workspace, request.name)
+    verify.require(workspace, verify.others(workspace, request.name), request.name)
     adapter = patch_objects.adapter_config(ours, request.base)
     with workspace.objects.holding():
         labels = workspace.objects.put_bytes(request.table.encode())
