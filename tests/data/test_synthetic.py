@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from peter.data.synthetic import Population, World
+from peter.data.synthetic import Bazaar, Population, World
 from peter.errors import InputError
 
 
@@ -81,3 +81,28 @@ def test_everything_follows_from_the_seeds(tmp_path: Path) -> None:
 def test_an_impossible_world_is_refused() -> None:
     with pytest.raises(InputError, match="predictability from 0 to 1"):
         World(predictability=1.5)
+
+
+def test_the_best_score_of_a_bazaar_is_honest_and_above_what_counts_can_tell() -> None:
+    bazaar = Bazaar(items=3000, genres=50)
+    people = Population.draw(bazaar, users=4000, length=(10, 30))
+    chances = bazaar.type_chances(people.items, people.lengths)
+    right = chances.argmax(axis=1) == people.types
+    assert np.mean(chances.max(axis=1)) == pytest.approx(np.mean(right), abs=0.02)  # calibrated, as Bayes is
+    counts = np.zeros((4000, 50))
+    real = np.arange(30) < people.lengths[:, None]
+    np.add.at(counts, (np.nonzero(real)[0], people.items[real] % 50), 1)
+    by_counts = (counts @ np.log(bazaar.tastes).T).argmax(axis=1) == people.types
+    assert 0.3 < np.mean(by_counts) < np.mean(right) - 0.1
+
+
+def test_a_bazaar_has_every_item_in_one_genre_and_labels_for_a_few(tmp_path: Path) -> None:
+    bazaar = Bazaar(items=103, genres=10, predictability=1.0)
+    people = Population.draw(bazaar, users=2000, length=(20, 20))
+    assert set(np.unique(people.items)) == set(range(103))
+    follows = bazaar.successors[people.types[:, None], people.items[:, :-1] % 10]
+    assert np.array_equal(follows, people.items[:, 1:] % 10)
+    people.write_labels(tmp_path / "labels.csv", "taste", users=25)
+    assert len(pl.read_csv(tmp_path / "labels.csv")) == 25
+    with pytest.raises(InputError, match="no more genres than items"):
+        Bazaar(items=3, genres=4)

@@ -61,28 +61,95 @@ class World:
         """Accuracy of whoever knows every type, on labels of which a part `noise` was drawn at random."""
         return 1 - noise + noise / self.types
 
+    def walk(self, types: Ints, steps: int, generator: np.random.Generator) -> npt.NDArray[np.int32]:
+        """[steps, U] items of users of these types [U], oldest first."""
+        items = np.empty((steps, len(types)), np.int32)
+        items[0] = generator.integers(self.items, size=len(types))
+        for step in range(1, steps):
+            follows = generator.random(len(types)) < self.predictability
+            anything = generator.integers(self.items, size=len(types))
+            items[step] = np.where(follows, self.successors[types, items[step - 1]], anything)
+        return items
+
+
+@dataclass(frozen=True)
+class Bazaar:
+    """Many items in few genres: what few labelled users cannot tell, the log of all the others can.
+
+    Item v has the genre v mod genres. A user of type t goes on to the genre successors[t, g] after g with
+    probability `predictability`, or else to a genre by the type's own taste; the item is any of the genre.
+    Both tastes and order tell types apart, but most items are never met among a few hundred labelled users:
+    whoever does not know which items are alike counts in vain.
+    """
+
+    items: int = 50_000  # V
+    genres: int = 250
+    types: int = 4
+    predictability: float = 0.2
+    taste: float = 0.4  # standard deviation of the logarithm of a type's fondness of a genre
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.genres <= self.items or self.types < 1 or not 0 <= self.predictability <= 1:
+            raise InputError(f"{self} is no bazaar; give no more genres than items, and some types.")
+
+    @cached_property
+    def successors(self) -> npt.NDArray[np.int32]:
+        """[types, genres] permutations of the genres, of one cycle each."""
+        return World(self.genres, self.types, self.predictability, self.seed).successors
+
+    @cached_property
+    def tastes(self) -> npt.NDArray[np.float64]:
+        """[types, genres] chances of a genre, when it is not the successor of the one before."""
+        fondness = np.random.default_rng([self.seed, 1]).normal(size=(self.types, self.genres))
+        weights = np.exp(self.taste * fondness)
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    def walk(self, types: Ints, steps: int, generator: np.random.Generator) -> npt.NDArray[np.int32]:
+        """[steps, U] items of users of these types [U], oldest first."""
+        chances = self.tastes.cumsum(axis=1)  # [types, genres]
+        drawn = np.empty((steps, len(types)), np.int64)
+        for kind in range(self.types):
+            mine = types == kind
+            point = generator.random((steps, int(mine.sum())))
+            drawn[:, mine] = np.searchsorted(chances[kind], point).clip(max=self.genres - 1)
+        follows = generator.random(drawn.shape) < self.predictability
+        for step in range(1, steps):
+            drawn[step] = np.where(follows[step], self.successors[types, drawn[step - 1]], drawn[step])
+        each = (self.items - 1 - drawn) // self.genres + 1  # items of the genre
+        return (drawn + self.genres * generator.integers(each)).astype(np.int32)
+
+    def type_chances(self, items: Ints, lengths: Ints) -> npt.NDArray[np.float64]:
+        """[U, types] the best there is: what whoever knows the bazaar says of users with items [U, L]."""
+        genres = items % self.genres  # [U, L]
+        real = np.arange(items.shape[1]) < lengths[:, None]
+        told = np.empty((len(items), self.types))
+        for kind in range(self.types):
+            likely = (1 - self.predictability) * self.tastes[kind][genres]
+            follows = self.successors[kind][genres[:, :-1]] == genres[:, 1:]
+            likely[:, 1:] += self.predictability * follows
+            likely[:, 0] = self.tastes[kind][genres[:, 0]]
+            told[:, kind] = np.where(real, np.log(likely), 0).sum(axis=1)
+        chances = np.exp(told - told.max(axis=1, keepdims=True))
+        return chances / chances.sum(axis=1, keepdims=True)
+
 
 @dataclass(frozen=True)
 class Population:
     """Users of a world: user u has type types[u] and the events items[u], one a row of time."""
 
-    world: World
+    world: World | Bazaar
     types: npt.NDArray[np.int64]  # [U]
     items: npt.NDArray[np.int32]  # [U, L]
     lengths: npt.NDArray[np.int64]  # [U] events a user has; the rest of its row is not used
     seed: int
 
     @classmethod
-    def draw(cls, world: World, users: int, length: tuple[int, int], seed: int = 0) -> "Population":
+    def draw(cls, world: World | Bazaar, users: int, length: tuple[int, int], seed: int = 0) -> "Population":
         """Users with `length` (least, most) events each."""
         generator = np.random.default_rng([world.seed, seed])
         types = np.arange(users) % world.types
-        items = np.empty((length[1], users), np.int32)
-        items[0] = generator.integers(world.items, size=users)
-        for step in range(1, length[1]):
-            follows = generator.random(users) < world.predictability
-            anything = generator.integers(world.items, size=users)
-            items[step] = np.where(follows, world.successors[types, items[step - 1]], anything)
+        items = world.walk(types, length[1], generator)
         lengths = generator.integers(length[0], length[1] + 1, size=users)
         return cls(world, types, items.T, lengths, seed)
 
@@ -108,13 +175,24 @@ class Population:
         else:
             events.write_csv(path)
 
-    def write_labels(self, path: Path, name: str, groups: int | None = None, noise: float = 0.0) -> None:
-        """A CSV file of every user's type (modulo `groups`), of which a part `noise` is drawn at random."""
+    def write_labels(
+        self,
+        path: Path,
+        name: str,
+        groups: int | None = None,
+        noise: float = 0.0,
+        users: int | None = None,
+    ) -> None:
+        """A CSV file of the type (modulo `groups`) of every user, or of the first `users`.
+
+        A part `noise` of them is drawn at random.
+        """
         generator = np.random.default_rng([self.world.seed, self.seed, 2])
         groups = groups or self.world.types
         anything = generator.integers(groups, size=len(self.types))
         labels = np.where(generator.random(len(self.types)) < noise, anything, self.types % groups)
-        pl.DataFrame({"user_id": self.user_ids, name: _names(name, labels, 1)}).write_csv(path)
+        table = pl.DataFrame({"user_id": self.user_ids, name: _names(name, labels, 1)})
+        table.head(len(table) if users is None else users).write_csv(path)
 
 
 def _names(letter: str, numbers: Ints, digits: int = 7) -> pl.Series:
