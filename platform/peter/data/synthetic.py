@@ -102,8 +102,9 @@ class Bazaar:
     def tastes(self) -> npt.NDArray[np.float64]:
         """[types, genres] chances of a genre, when it is not the successor of the one before."""
         fondness = np.random.default_rng([self.seed, 1]).normal(size=(self.types, self.genres))
-        weights = np.exp(self.taste * fondness)
-        return weights / weights.sum(axis=1, keepdims=True)
+        weights: npt.NDArray[np.float64] = np.exp(self.taste * fondness)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return weights
 
     def walk(self, types: Ints, steps: int, generator: np.random.Generator) -> npt.NDArray[np.int32]:
         """[steps, U] items of users of these types [U], oldest first."""
@@ -130,8 +131,9 @@ class Bazaar:
             likely[:, 1:] += self.predictability * follows
             likely[:, 0] = self.tastes[kind][genres[:, 0]]
             told[:, kind] = np.where(real, np.log(likely), 0).sum(axis=1)
-        chances = np.exp(told - told.max(axis=1, keepdims=True))
-        return chances / chances.sum(axis=1, keepdims=True)
+        chances: npt.NDArray[np.float64] = np.exp(told - told.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        return chances
 
 
 @dataclass(frozen=True)
