@@ -4,14 +4,17 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from peter.diagram import Curve, Diagram, Matrix
 from peter.errors import InputError
-from peter.task import Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
 from peter.training import metrics
 from peter.training.calibration import temperature
 
@@ -29,21 +32,35 @@ METRICS = {
 }
 
 
+@dataclass(frozen=True)
 class Classification:
     """Linear outputs, one a class, under cross-entropy; see `peter.task.TaskKind` for the letters."""
 
-    name = "classification"
-    primary = "log_loss"
+    name: ClassVar[str] = "classification"
+    primary: ClassVar[str] = "log_loss"
+    maximise: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
-    def fits(self, values: Sequence[str], repeated: bool) -> bool:
-        users = Counter(values)
-        if repeated or any(";" in value for value in users):  # several answers a user
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: every class weighs the same in the loss
+    label_smoothing: float = 0.0
+    abstain: float = 0.0  # below this probability the answer is `unknown`
+
+    def __post_init__(self) -> None:
+        for name in ("label_smoothing", "abstain"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"{name}={getattr(self, name)} cannot be used; give a number from 0 to below 1."
+                )
+
+    def fits(self, column: str, labels: Labels) -> bool:
+        users = Counter(value for values in labels for value in values)
+        if any(len(values) > 1 for values in labels) or any(";" in value for value in users):
             return False
         numbers = all(_number(value) is not None for value in users)
         return not numbers or (len(users) <= MOST_CLASSES and min(users.values(), default=0) > 1)
 
-    def schema(self, values: Sequence[str]) -> Schema:
-        users = Counter(values)
+    def schema(self, labels: Labels) -> Schema:
+        users = Counter(value for (value,) in labels)
         if len(users) < 2:
             held = f"only the class {next(iter(users))!r}" if users else "no class"
             raise InputError(
@@ -53,10 +70,10 @@ class Classification:
         return {
             "classes": classes,
             "rare": {name: users[name] for name in classes if users[name] < RARE},
-            "abstain": 0.0,
         }
 
-    def encode(self, values: Sequence[str], schema: Schema) -> Tensor:
+    def encode(self, labels: Labels, schema: Schema) -> Tensor:
+        values = [value for (value,) in labels]
         rows = {name: row for row, name in enumerate(schema["classes"])}
         unknown = sorted(set(values) - rows.keys())
         if unknown:
@@ -69,17 +86,25 @@ class Classification:
     def width(self, schema: Schema) -> int:
         return len(schema["classes"])
 
+    def rank(self, schema: Schema) -> int | None:
+        return None
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, targets)
+
+    def learner(self, targets: Tensor, schema: Schema, seed: int) -> Loss:
+        weight = None
+        if self.class_weights == "balanced":
+            users = targets.bincount(minlength=self.width(schema))  # [K]
+            weight = len(targets) / (users.clamp(min=1) * (users > 0).sum())
+        return partial(functional.cross_entropy, weight=weight, label_smoothing=self.label_smoothing)
 
     def prior(self, targets: Tensor, schema: Schema) -> Tensor:
         """Logarithms of the class frequencies, one user added to each class so that none is impossible."""
         counts = targets.bincount(minlength=self.width(schema)) + 1.0  # [K]
         return (counts / counts.sum()).log()
 
-    def fit_linear(
-        self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema
-    ) -> tuple[Tensor, Tensor]:
+    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
         """Multinomial logistic regression; the strength with the best validation log-loss.
 
         Without validation users the most cautious strength stands.
@@ -93,7 +118,7 @@ class Classification:
             elif (worse := worse + 1) == PATIENCE:
                 break
         assert best is not None
-        return best
+        return LinearMap(*best)
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"temperature": temperature(outputs, targets)}
@@ -104,16 +129,32 @@ class Classification:
     def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
         return {name: metric(outputs, targets, weights) for name, metric in METRICS.items()}
 
-    def profile(self, outputs: Tensor, schema: Schema) -> tuple[list[Any], list[float]]:
+    def diagrams(self, outputs: Tensor, targets: Tensor, schema: Schema) -> Sequence[Diagram]:
+        classes = len(schema["classes"])
+        cells = (targets * classes + outputs.argmax(1)).bincount(minlength=classes**2)
+        confusion = Matrix(
+            "confusion", "Users by true class and answer", schema["classes"], schema["classes"],
+            cells.view(classes, classes).tolist(),
+        )  # fmt: skip
+        confidence, right, users = metrics.reliability(outputs, targets)
+        reliability = Curve(
+            "reliability", "How often the answer is right", confidence.tolist(), right.tolist(),
+            users.tolist(), "probability of the answer", "share that is right",
+        )  # fmt: skip
+        return [confusion, reliability]
+
+    def profile(
+        self, outputs: Tensor, schema: Schema, calibration: Mapping[str, float], known: Labels
+    ) -> Answers:
         chances, rows = outputs.double().softmax(1).max(1)  # [B]
         values = [
-            schema["classes"][row] if chance >= schema["abstain"] else UNKNOWN
+            schema["classes"][row] if chance >= self.abstain else UNKNOWN
             for row, chance in zip(rows.tolist(), chances.tolist(), strict=True)
         ]
-        return values, chances.tolist()
+        return Answers(values, chances.tolist())
 
-    def observed(self, value: str, schema: Schema) -> Any:
-        return value
+    def observed(self, labels: tuple[str, ...], schema: Schema) -> Any:
+        return labels[0]
 
 
 def _number(value: str) -> float | None:

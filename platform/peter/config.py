@@ -126,7 +126,8 @@ def _require(config: Any, **least: float) -> None:
 
 
 def _types(config: Any) -> dict[str, Any]:
-    return typing.get_type_hints(type(config))
+    hints = typing.get_type_hints(type(config))
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
 
 
 def _parse(text: str, kind: Any) -> Any:

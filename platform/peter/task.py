@@ -1,49 +1,78 @@
 """What a task kind must offer; the kinds themselves live in `tasks/` and in other people's packages."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
 
 from torch import Tensor
 
 from peter import plugins
+from peter.diagram import Diagram
 
 GROUP = "peter.tasks"
 
 Schema = Mapping[str, Any]  # JSON: what the outputs mean (classes, units), fixed by the training labels
 Scores = dict[str, Tensor]  # metric name -> [R], one value for each row of weights
+Labels = Sequence[tuple[str, ...]]  # a user's answers in the file's own words; one unless `several`
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs [B, K], targets [B, ...] -> scalar mean over users
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """up @ down @ x + bias for features x [F]; without `down`, up @ x + bias."""
+
+    up: Tensor  # [K, F], or [K, R] behind `down`
+    bias: Tensor  # [K]
+    down: Tensor | None = None  # [R, F]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a profile says of B users."""
+
+    values: list[Any]
+    probabilities: list[float | None]  # None where the kind has none
+    details: dict[str, list[Any]] = field(default_factory=dict)  # further columns, e.g. an interval's ends
 
 
 class TaskKind(Protocol):
     """One kind of question about users: its head's width, loss, metrics and profile output.
 
+    A kind is a frozen dataclass: its fields are what `--set` may change, and the plugin holds the defaults.
     Letters: B users, K outputs, R resamples. `outputs` are logits as the head gives them.
     """
 
-    name: str
-    primary: str  # the metric of selection, tuning and the promotion gate; lower is better
+    name: ClassVar[str]
+    primary: ClassVar[str]  # the metric of selection, tuning and the promotion gate
+    maximise: ClassVar[bool]  # whether more of it is better
+    several: ClassVar[bool]  # whether a user may have several answers
 
-    def fits(self, values: Sequence[str], repeated: bool) -> bool:
-        """Whether a label column, one text a row, is plainly of this kind; `repeated`: users occur twice."""
+    def fits(self, column: str, labels: Labels) -> bool:
+        """Whether a label file's column is plainly of this kind."""
 
-    def schema(self, values: Sequence[str]) -> Schema:
+    def schema(self, labels: Labels) -> Schema:
         """What the outputs mean. Raises InputError when nothing can be learnt (one class only)."""
 
-    def encode(self, values: Sequence[str], schema: Schema) -> Tensor:
-        """Labels as targets [B]. Raises InputError for a value that the schema does not hold."""
+    def encode(self, labels: Labels, schema: Schema) -> Tensor:
+        """Labels as targets [B, ...]. Raises InputError for an answer that the schema does not hold."""
 
     def width(self, schema: Schema) -> int:
         """K, outputs a user."""
 
+    def rank(self, schema: Schema) -> int | None:
+        """R where maps from features to the outputs are to have low rank (many outputs), else None."""
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Scalar mean over users of [B, K] against [B]."""
+        """Scalar mean over users of [B, K] against [B, ...]."""
+
+    def learner(self, targets: Tensor, schema: Schema, seed: int) -> Loss:
+        """The loss to descend, for these training targets; what it draws comes from `seed` alone."""
 
     def prior(self, targets: Tensor, schema: Schema) -> Tensor:
         """The outputs [K] of knowing nothing but the training labels: the majority baseline."""
 
-    def fit_linear(
-        self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema
-    ) -> tuple[Tensor, Tensor]:
-        """Convex fit over (features, targets): weight [K, F] and bias [K], strength chosen on `valid`.
+    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
+        """Convex fit over (features, targets), strength chosen on `valid`; its rank is `rank(schema)`.
 
         Features are a dense float tensor [B, F] or a scipy CSR matrix of that shape.
         """
@@ -57,13 +86,23 @@ class TaskKind(Protocol):
     def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
         """Every metric under each row of user weights [R, B] (ones: the plain value)."""
 
-    def profile(self, outputs: Tensor, schema: Schema) -> tuple[list[Any], list[float]]:
-        """Calibrated outputs [B, K] as profile values and their probabilities."""
+    def diagrams(self, outputs: Tensor, targets: Tensor, schema: Schema) -> Sequence[Diagram]:
+        """Pictures that say more than the metrics do, of calibrated outputs."""
 
-    def observed(self, value: str, schema: Schema) -> Any:
-        """A label file's own value in the type that `profile` uses."""
+    def profile(
+        self, outputs: Tensor, schema: Schema, calibration: Mapping[str, float], known: Labels
+    ) -> Answers:
+        """Calibrated outputs [B, K] as profile values; `known`: each user's own labels, or nothing."""
+
+    def observed(self, labels: tuple[str, ...], schema: Schema) -> Any:
+        """A label file's own answer as `profile` would give it; None where that is no answer."""
 
 
 def kind(name: str) -> TaskKind:
     """The installed task kind of that name. Raises UnknownName."""
     return cast(TaskKind, plugins.load(GROUP, name, "task kind"))
+
+
+def cost(kind: TaskKind, scores: Scores) -> Tensor:
+    """The primary metric [R], turned so that less is better."""
+    return -scores[kind.primary] if kind.maximise else scores[kind.primary]

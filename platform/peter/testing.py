@@ -6,7 +6,7 @@ class TestMine(MethodContract):
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +15,13 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from peter import task
-from peter.config import BackboneConfig, FitConfig
+from peter.config import BackboneConfig, FitConfig, from_dict, to_dict
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import Examples, Gradient, Method, Setting
 from peter.nn.backbone import Backbone, build_backbone
 from peter.progress import Silent
-from peter.task import TaskKind
+from peter.task import Labels, LinearMap, TaskKind, cost
 from peter.training.fit import fit, predict
 
 ITEMS = 44  # V of the toy world
@@ -60,25 +60,34 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _mapped(features: Tensor, found: LinearMap) -> Tensor:
+    """Outputs [B, K] of a linear map on dense features [B, F]."""
+    inner = features if found.down is None else features @ found.down.T
+    return inner @ found.up.T + found.bias
+
+
 class TaskKindContract:
-    """Set `kind`, labels `values` of thirty users or more, a `foreign` label and `hopeless` labels."""
+    """Set `kind`, `labels` of thirty users or more, a `foreign` answer and `hopeless` labels."""
 
     kind: TaskKind
-    values: Sequence[str]
+    labels: Labels
     foreign: str
-    hopeless: Sequence[str]
+    hopeless: Labels
 
     def world(self) -> tuple[task.Schema, Tensor, Tensor]:
         """Schema, targets [B] and outputs [B, K] of no merit."""
-        schema = self.kind.schema(self.values)
+        schema = self.kind.schema(self.labels)
         generator = torch.Generator().manual_seed(0)
-        shape = (len(self.values), self.kind.width(schema))
-        return schema, self.kind.encode(self.values, schema), torch.randn(shape, generator=generator)
+        shape = (len(self.labels), self.kind.width(schema))
+        return schema, self.kind.encode(self.labels, schema), torch.randn(shape, generator=generator)
 
     def test_the_schema_is_json_that_rows_do_not_reorder(self) -> None:
-        schema = self.kind.schema(self.values)
+        schema = self.kind.schema(self.labels)
         assert json.loads(json.dumps(schema)) == schema
-        assert self.kind.schema(self.values[::-1]) == schema
+        assert self.kind.schema(self.labels[::-1]) == schema
+
+    def test_a_kind_is_its_own_settings(self) -> None:
+        assert from_dict(type(self.kind), to_dict(self.kind)) == self.kind
 
     def test_hopeless_labels_are_refused(self) -> None:
         with pytest.raises(InputError):
@@ -86,7 +95,7 @@ class TaskKindContract:
 
     def test_a_foreign_label_is_refused_by_name(self) -> None:
         with pytest.raises(InputError, match=self.foreign):
-            self.kind.encode([*self.values, self.foreign], self.kind.schema(self.values))
+            self.kind.encode([*self.labels, (self.foreign,)], self.kind.schema(self.labels))
 
     def test_the_loss_is_a_mean_that_descends(self) -> None:
         _, targets, outputs = self.world()
@@ -108,19 +117,23 @@ class TaskKindContract:
         noise = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(1))
         features = torch.cat([targets.float().reshape(len(targets), -1), noise], 1)  # [B, F]
         train, valid = torch.randperm(len(targets), generator=torch.Generator().manual_seed(2)).chunk(2)
-        weight, bias = self.kind.fit_linear(
+        found = self.kind.fit_linear(
             (features[train], targets[train]), (features[valid], targets[valid]), schema
         )
-        assert (weight.shape, bias.shape) == ((outputs.shape[1], features.shape[1]), outputs.shape[1:])
-        assert weight.dtype == bias.dtype == torch.float32
+        rank = self.kind.rank(schema)
+        assert (rank is None) == (found.down is None)
+        assert found.up.shape == (outputs.shape[1], rank or features.shape[1])
+        assert found.bias.shape == outputs.shape[1:]
+        assert found.up.dtype == found.bias.dtype == torch.float32
         prior = self.kind.prior(targets[train], schema).expand_as(outputs)
-        assert self.score(features @ weight.T + bias, targets) < self.score(prior, targets)
-        sparse, same = self.kind.fit_linear(
+        answers = _mapped(features, found)
+        assert self.score(answers, targets) < self.score(prior, targets)
+        sparse = self.kind.fit_linear(
             (csr_matrix(features[train]), targets[train]),
             (csr_matrix(features[valid]), targets[valid]),
             schema,
         )
-        torch.testing.assert_close((sparse, same), (weight, bias), rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(_mapped(features, sparse), answers, rtol=1e-2, atol=1e-2)
 
     def test_weights_count_users(self) -> None:
         _, targets, outputs = self.world()
@@ -142,16 +155,36 @@ class TaskKindContract:
         assert self.score(after, targets) <= self.score(outputs, targets) + 1e-6
 
     def test_a_profile_has_a_value_and_a_probability(self) -> None:
-        schema, _, outputs = self.world()
-        values, chances = self.kind.profile(outputs, schema)
-        assert len(values) == len(chances) == len(outputs)
-        assert all(0 <= chance <= 1 for chance in chances)
-        assert json.loads(json.dumps(values)) == values
-        assert isinstance(values[0], type(self.kind.observed(self.values[0], schema)))
+        schema, targets, outputs = self.world()
+        calibration = self.kind.calibrate(outputs, targets)
+        known: Labels = [(), *self.labels[1:]]
+        told = self.kind.profile(outputs, schema, calibration, known)
+        for column in (told.values, told.probabilities, *told.details.values()):
+            assert len(column) == len(outputs)
+            assert json.loads(json.dumps(column)) == column
+        assert all(chance is None or 0 <= chance <= 1 for chance in told.probabilities)
+        observed = self.kind.observed(self.labels[0], schema)
+        assert observed is None or isinstance(told.values[0], type(observed))
+
+    def test_the_learner_descends_like_the_loss_and_repeats_itself(self) -> None:
+        schema, targets, outputs = self.world()
+        outputs.requires_grad_(True)
+        losses = [self.kind.learner(targets, schema, seed=1)(outputs, targets) for _ in range(2)]
+        assert losses[0].item() == losses[1].item()
+        losses[0].backward()
+        assert outputs.grad is not None
+        with torch.no_grad():
+            after = self.kind.loss(outputs - 0.1 * outputs.grad, targets)
+        assert after < self.kind.loss(outputs, targets)
+
+    def test_diagrams_have_names_of_their_own(self) -> None:
+        schema, targets, outputs = self.world()
+        names = [diagram.name for diagram in self.kind.diagrams(outputs, targets, schema)]
+        assert len(set(names)) == len(names)
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
-        """The primary metric, lower is better."""
-        return float(self.kind.metrics(outputs, targets, torch.ones(1, len(targets)))[self.kind.primary])
+        """The primary metric, turned so that less is better."""
+        return float(cost(self.kind, self.kind.metrics(outputs, targets, torch.ones(1, len(targets)))))
 
 
 class MethodContract:
@@ -165,7 +198,7 @@ class MethodContract:
 
     def setting(self, types: int = 2, seed: int = 0) -> Setting:
         kind = task.kind(self.kind_name)
-        labels = [str(number) for number in range(types)]
+        labels = [(str(number),) for number in range(types)]
         return Setting(tiny_body(), ITEMS, kind, kind.schema(labels), seed)
 
     def build(self, setting: Setting) -> nn.Module:

@@ -49,9 +49,9 @@ def test_the_fit_is_the_kinds_own_on_those_features() -> None:
     patch = contract.fitted(setting)
     tfidf = TfidfTransformer(sublinear_tf=True).fit(table(train.histories))
     seen, new = (tfidf.transform(table(users.histories)) for users in (train, valid))
-    weight, bias = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
+    found = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
     outputs = predict(patch, setting.body, valid.histories)
-    np.testing.assert_allclose(outputs, new @ weight.numpy().T + bias.numpy(), atol=1e-5)
+    np.testing.assert_allclose(outputs, new @ found.up.numpy().T + found.bias.numpy(), atol=1e-5)
 
 
 def test_reserved_rows_carry_nothing() -> None:

@@ -9,6 +9,7 @@ from peter.data.histories import Histories
 from peter.nn.backbone import Backbone, build_backbone
 from peter.nn.patch import SerialGraft
 from peter.nn.readout import by_length, level_means
+from peter.nn.view import Grafted
 
 LENGTHS = [0, 3, 10, 11, 25, 1, 0, 40, 7]
 
@@ -59,7 +60,7 @@ def test_users_without_events_are_zero(body: Backbone, histories: Histories) -> 
 def test_gradients_reach_the_graft_only(body: Backbone, histories: Histories) -> None:
     assert not level_means(body, histories).requires_grad
     graft = SerialGraft(body, 2, seed=0)
-    level_means(body, histories, graft).square().sum().backward()
+    level_means(Grafted(body, graft), histories).square().sum().backward()
     assert all(parameter.grad is None for parameter in body.parameters())
     assert graft.norms["1"].weight.grad is not None
     assert any(parameter.grad.any() for parameter in graft.patches.parameters() if parameter.grad is not None)

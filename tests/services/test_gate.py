@@ -23,7 +23,7 @@ def verdict(users: int, signal: float, *rivals: float) -> Verdict:
         return strength * right + torch.randn(users, CLASSES, generator=generator)  # [B, K]
 
     classes = kind("classification")
-    setting = Setting(tiny_body(), ITEMS, classes, classes.schema(["a", "b"]), seed=0)
+    setting = Setting(tiny_body(), ITEMS, classes, classes.schema([("a",), ("b",)]), seed=0)
     nobody = Histories(torch.zeros(0, dtype=torch.int64), torch.zeros(users + 1, dtype=torch.int64))
     named = {f"rival {at}": outputs(strength) for at, strength in enumerate(rivals, 1)}
     return judge(setting, Examples(nobody, targets), outputs(signal), named)
@@ -50,7 +50,7 @@ def test_verdicts(users: int, signal: float, rivals: tuple[float, ...], promote:
 def test_the_very_same_outputs_are_no_gain() -> None:
     outputs = torch.randn(200, CLASSES, generator=torch.Generator().manual_seed(0))
     classes = kind("classification")
-    setting = Setting(tiny_body(), ITEMS, classes, classes.schema(["a", "b"]), seed=0)
+    setting = Setting(tiny_body(), ITEMS, classes, classes.schema([("a",), ("b",)]), seed=0)
     users = Examples(Histories(torch.zeros(0).long(), torch.zeros(201).long()), torch.arange(200) % CLASSES)
     found = judge(setting, users, outputs, {"itself": outputs.clone()})
     assert not found.promote

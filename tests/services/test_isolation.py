@@ -211,7 +211,7 @@ def test_only_events_before_a_label_s_time_are_input(workspace: Workspace, place
     with workspace.registry.read() as session:
         row = backbones.only(session)
     table = read_labels(dated(middle))
-    request = Request.read(workspace, "gender", table, kind("classification"), row, Recipe.make())
+    request = Request.read(workspace, "gender", table, row, Recipe.make(kind("classification")))
     learnt = [
         user for user, part in zip(table.users, assign(table.users, row.salt), strict=True) if part == TRAIN
     ]

@@ -36,6 +36,11 @@ class LabelTable:
     column: str
     report: dict[str, Any]  # JSON: rows, users, duplicates, empty, distribution of the commonest values
 
+    @property
+    def labels(self) -> list[tuple[str, ...]]:
+        """Each user's answers."""
+        return [(value,) for value in self.values]
+
     @cached_property
     def sha256(self) -> str:
         """Of `encode`: what the table is called, whatever the order of its rows."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from peter import plugins
@@ -19,6 +20,11 @@ from peter.task import Schema, TaskKind
 GROUP = "peter.methods"
 
 
+def nobody() -> Histories:
+    """Nobody's events."""
+    return Histories(torch.empty(0, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a patch is made for. The frozen `body` is only ever read; a patch never owns it."""
@@ -28,6 +34,7 @@ class Setting:
     kind: TaskKind
     schema: Schema
     seed: int
+    population: Callable[[], Histories] = nobody  # training users of the log, labelled or not; while fitting
 
     @property
     def outputs(self) -> int:
@@ -57,7 +64,7 @@ class Gradient:
 
     name: str
     parameters: Sequence[nn.Parameter]
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's own
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's `learner`
     after_step: Callable[[], None] | None = None  # e.g. to restore owned weights
     offsets: Callable[[], Tensor] | None = None  # [B, K] of the training users, added to what the patch gives
 

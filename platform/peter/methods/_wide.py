@@ -46,7 +46,8 @@ def stacked(
         (torch.cat([features, outputs / scale], dim=1), targets)
         for (features, targets), outputs in ((train, offsets), (valid, others))
     ]
-    weight, bias = setting.kind.fit_linear(joint[0], joint[1], setting.schema)
+    found = setting.kind.fit_linear(joint[0], joint[1], setting.schema)
+    weight, bias = found.up, found.bias
     features, targets = joint[1]
     if setting.kind.loss(features @ weight.T + bias, targets) >= setting.kind.loss(others, targets):
         return None

@@ -61,13 +61,11 @@ class TfIdfLinear(nn.Module):
         transformer = TfidfTransformer(sublinear_tf=True)
         features = transformer.fit_transform(_matrix(train.histories, setting.items))  # [B, V - RESERVED]
         others = transformer.transform(_matrix(valid.histories, setting.items))
-        weight, bias = setting.kind.fit_linear(
-            (features, train.targets), (others, valid.targets), setting.schema
-        )
+        found = setting.kind.fit_linear((features, train.targets), (others, valid.targets), setting.schema)
         with torch.no_grad():
             self.idf[RESERVED:] = torch.from_numpy(transformer.idf_)
-            self.weight[:, RESERVED:] = weight
-            self.bias.copy_(bias)
+            self.weight[:, RESERVED:] = found.up
+            self.bias.copy_(found.bias)
 
     def mix(self, outputs: Tensor) -> None:
         """Follow by a matrix [K, K] over the outputs."""

@@ -20,6 +20,7 @@ from peter.nn.graft import Graft
 from peter.nn.init import truncated_normal_
 from peter.nn.patch import SerialGraft
 from peter.nn.readout import by_length, level_means
+from peter.nn.view import Grafted, View
 from peter.space import Choice, Domain, LogUniform
 
 EVENTS = 8192  # a pass
@@ -81,7 +82,7 @@ class PeterPatch(nn.Module):
     def read(self, body: Backbone, histories: Histories, graft: Graft | None) -> Tensor:
         """The read-out [B, F] of the patched body, or of the bare one without `graft`."""
         read = level_means if self.readout == "all" else last_state
-        return read(body, histories, graft)
+        return read(Grafted(body, graft), histories)
 
     def standardised(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.scale
@@ -109,7 +110,8 @@ class PeterPatch(nn.Module):
         mine = self.standardised(features).cpu(), train.targets
         others = self.standardised(self.read(setting.body, valid.histories, None)).cpu(), valid.targets
         if self.wide is None:
-            weight, bias = setting.kind.fit_linear(mine, others, setting.schema)
+            found = setting.kind.fit_linear(mine, others, setting.schema)
+            weight, bias = found.up, found.bias
         else:
             answers = self.wide(setting.body, valid.histories)
             stack = stacked(mine, others, self.offsets, answers, setting)
@@ -122,19 +124,18 @@ class PeterPatch(nn.Module):
         self.head.bias.copy_(bias)
 
 
-def last_state(body: Backbone, histories: Histories, graft: Graft | None = None) -> Tensor:
+def last_state(view: View, histories: Histories) -> Tensor:
     """The top level at the last event [B, C], plus that at the window's first one if the body is not causal.
 
     PeterRec's own read-out (section 3.2), on the newest window alone; 0 for a user without events.
     """
-    windows = histories.windows(body.max_length)
+    windows = histories.windows(view.max_length)
     newest = windows.user.diff(append=windows.user.new_tensor([len(histories)])).nonzero()[:, 0]  # [b]
-    weight = body.item_embedding.weight
-    states = weight.new_zeros(len(histories), body.channels)
+    states = torch.zeros(len(histories), view.channels, device=view.device)
     for rows, items in by_length(windows.items[newest], EVENTS):
-        top = body(items.to(weight.device), graft)[-1]  # [L, b, C]
+        top = view(items.to(view.device))[-1]  # [L, b, C]
         state = top[-1]
-        if not body.causal:
+        if not view.causal:
             first = (items != PAD).long().argmax(1)  # [b]
             state = state + top[first.to(top.device), torch.arange(len(rows), device=top.device)]
         states = states.index_copy(0, windows.user[newest[rows]].to(top.device), state.to(states.dtype))

@@ -42,13 +42,13 @@ class ProbePatch(nn.Module):
         """Fit the head by the kind's convex fit on standardised features."""
         features = level_means(setting.body, train.histories)  # [B, F]
         mean, scale = moments(features)
-        weight, bias = setting.kind.fit_linear(
+        found = setting.kind.fit_linear(
             (((features - mean) / scale).cpu(), train.targets),
             (((level_means(setting.body, valid.histories) - mean) / scale).cpu(), valid.targets),
             setting.schema,
         )
-        self.head.weight.copy_(weight / scale.cpu())
-        self.head.bias.copy_(bias - weight @ (mean / scale).cpu())
+        self.head.weight.copy_(found.up / scale.cpu())
+        self.head.bias.copy_(found.bias - found.up @ (mean / scale).cpu())
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,21 @@ class Backbone(Protocol):
         `dtype` is that of the activations, the weights' own when None.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    def site_layer(self, site: int) -> nn.Module:
+        """The sub-layer of a site, e.g. a convolution."""
+
     def site_norm(self, site: int) -> nn.LayerNorm:
         """The LayerNorm behind the sub-layer of a site."""
+
+    def block_tensors(self, blocks: range) -> list[str]:
+        """Names in the state dict of all tensors of these blocks."""
+
+    def fresh(self, seed: int) -> Self:
+        """The same architecture with random values of its own: the control without pre-training."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """As nn.Module."""

@@ -1,4 +1,4 @@
-"""What a patch may change inside a frozen body: three hooks at each of its sites."""
+"""What a patch may change inside a frozen body: its input, and three hooks at each of its sites."""
 
 from typing import Protocol
 
@@ -10,6 +10,9 @@ class Graft(Protocol):
 
     All tensors are [L, B, C]. The body masks padded rows after the hooks.
     """
+
+    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
+        """After the item embedding: items [L, B] went in, `x` came out."""
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
         """Between the sub-layer and its LayerNorm: `x` went in, `y` came out."""
@@ -23,6 +26,9 @@ class Graft(Protocol):
 
 class Ungrafted:
     """The body as it is."""
+
+    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
+        return x
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
         return y

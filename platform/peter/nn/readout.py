@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from peter.nn.backbone import PAD, Backbone
-from peter.nn.graft import Graft
+from peter.nn.backbone import PAD
+from peter.nn.view import View
 
 EVENTS = 4096  # a pass; enough rows for full speed, few enough to stay in the cache
 
@@ -43,31 +43,28 @@ class Histories(Protocol):
         """All events, in windows."""
 
 
-def level_means(
-    body: Backbone, histories: Histories, graft: Graft | None = None, events_per_batch: int = EVENTS
-) -> Tensor:
+def level_means(view: View, histories: Histories, events_per_batch: int = EVENTS) -> Tensor:
     """Mean activation of each level over all events of each user, [B, levels*C]; 0 for a user without events.
 
-    The whole history is read, in windows of `body.max_length`. Without gradients, memory does not grow with
+    The whole history is read, in windows of `view.max_length`. Without gradients, memory does not grow with
     the number of users, the result apart.
     """
     parts = [
-        _sums(body, histories.select(users), graft, events_per_batch)
+        _sums(view, histories.select(users), events_per_batch)
         for users in histories.batches(8 * events_per_batch)
     ]
-    width = body.levels * body.channels
-    sums = torch.cat(parts) if parts else body.item_embedding.weight.new_zeros(0, width)  # [B, levels*C]
+    width = view.levels * view.channels
+    sums = torch.cat(parts) if parts else torch.zeros(0, width, device=view.device)  # [B, levels*C]
     return sums / histories.lengths.clamp(min=1).unsqueeze(1).to(sums)
 
 
-def _sums(body: Backbone, histories: Histories, graft: Graft | None, events: int) -> Tensor:
-    windows = histories.windows(body.max_length)
-    weight = body.item_embedding.weight
-    sums = torch.zeros(len(histories), body.levels * body.channels, device=weight.device)
+def _sums(view: View, histories: Histories, events: int) -> Tensor:
+    windows = histories.windows(view.max_length)
+    sums = torch.zeros(len(histories), view.levels * view.channels, device=view.device)
     for rows, items in by_length(windows.items, events):
-        levels = body(items.to(weight.device), graft)
+        levels = view(items.to(view.device))
         added = torch.cat([level.sum(0, dtype=sums.dtype) for level in levels], dim=1)  # [b, levels*C]
-        sums = sums.index_add(0, windows.user[rows].to(weight.device), added)
+        sums = sums.index_add(0, windows.user[rows].to(view.device), added)
     return sums  # [B, levels*C]
 
 

@@ -23,7 +23,7 @@ class Answerer:
     """A patch version with the labels it learnt from, ready to answer for any user of its backbone's log."""
 
     fitted: Fitted
-    labels: dict[str, str]  # user -> the label file's own value
+    labels: dict[str, tuple[str, ...]]  # user -> the label file's own answers
     taught: frozenset[str]  # users whose labels the patch was trained, selected or calibrated on
 
     @classmethod
@@ -32,19 +32,18 @@ class Answerer:
         table = LabelTable.decode(objects.read(row.label_set.sha256))
         part = assign(table.users, base.salt)
         taught = frozenset(user for user, at in zip(table.users, part, strict=True) if at != TEST)
-        labels = dict(zip(table.users, table.values, strict=True))
+        labels = dict(zip(table.users, table.labels, strict=True))
         return cls(patch_objects.load(objects, row, base), labels, taught)
 
     def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
         """One row a user; see `schema`."""
         kind, schema = self.fitted.setting.kind, self.fitted.setting.schema
         histories = log.histories(rows)
-        predicted, chances = kind.profile(self.fitted.answer(histories), schema)
-        observed = [self.labels.get(user) for user in users]
-        values = [
-            guess if label is None else kind.observed(label, schema)
-            for guess, label in zip(predicted, observed, strict=True)
-        ]
+        known = [self.labels.get(user, ()) for user in users]
+        told = kind.profile(self.fitted.answer(histories), schema, self.fitted.calibration, known)
+        predicted, chances = told.values, told.probabilities
+        observed = [kind.observed(labels, schema) if labels else None for labels in known]
+        values = [guess if label is None else label for guess, label in zip(predicted, observed, strict=True)]
         return pa.table(
             {
                 "user_id": users,

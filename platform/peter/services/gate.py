@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peter.methods import Examples, Setting
 from peter.task import TaskKind
-from peter.training.bootstrap import Interval, paired, resample
+from peter.training.bootstrap import Interval, Score, paired, resample
 
 WIDEST = 0.05  # half-width of an interval around zero from which no decision is drawn
 
@@ -22,7 +22,7 @@ class Verdict:
     promote: bool
     reason: str
     metric: str
-    gains: Mapping[str, Interval]  # over whom -> how much lower the primary metric is
+    gains: Mapping[str, Interval]  # over whom -> how much better the primary metric is
 
     def overtaken(self, champion: str) -> "Verdict":
         """The same comparison, void because another version became champion meanwhile."""
@@ -45,9 +45,14 @@ def judge(setting: Setting, users: Examples, challenger: Tensor, rivals: Mapping
         for name, outputs in {"": challenger, **rivals}.items()
     }
     ours = scores.pop("")
-    gains = {name: paired(score, ours, weights)[kind.primary] for name, score in scores.items()}
+    gains = {name: _gain(kind, ours, score, weights) for name, score in scores.items()}
     promote, reason = _decide(kind.primary, gains, len(users.targets))
     return Verdict(promote, reason, kind.primary, gains)
+
+
+def _gain(kind: TaskKind, ours: Score, theirs: Score, weights: Tensor) -> Interval:
+    pair = (ours, theirs) if kind.maximise else (theirs, ours)
+    return paired(*pair, weights)[kind.primary]
 
 
 def _decide(metric: str, gains: Mapping[str, Interval], users: int) -> tuple[bool, str]:

@@ -15,8 +15,7 @@ def choose(table: LabelTable, name: str | None) -> TaskKind:
     """
     if name:
         return kind(name)
-    repeated = len(set(table.users)) < len(table.users)
-    fitting = [known for known in plugins.modules(GROUP) if kind(known).fits(table.values, repeated)]
+    fitting = [known for known in plugins.modules(GROUP) if kind(known).fits(table.column, table.labels)]
     if len(fitting) != 1:
         listed = " or ".join(fitting) or " or ".join(plugins.modules(GROUP))
         raise InputError(

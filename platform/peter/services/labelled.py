@@ -10,7 +10,7 @@ from peter.data.event_log import EventLog
 from peter.data.labels import LabelTable, match
 from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.errors import InputError
-from peter.methods import Examples, Setting
+from peter.methods import Examples
 from peter.services.frozen import Frozen
 from peter.task import Schema, TaskKind
 
@@ -36,7 +36,7 @@ def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, sch
     rows, kept, found = match(labels, log)
     before = None if labels.timestamps is None else np.asarray(labels.timestamps)[kept]
     histories = log.histories(rows, before)
-    targets = kind.encode([labels.values[at] for at in kept], schema)
+    targets = kind.encode([labels.labels[at] for at in kept], schema)
     part = assign([labels.users[at] for at in kept], base.salt)
     report: dict[str, Any] = dict(found)
     if before is not None:
@@ -53,8 +53,3 @@ def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, sch
         report[name] = len(users)
     train, valid, test = examples
     return Labelled(train, valid, test, report)
-
-
-def setting(base: Frozen, kind: TaskKind, schema: Schema, seed: int) -> Setting:
-    """What a patch for this task on this backbone is made for."""
-    return Setting(base.body, base.items, kind, schema, seed)

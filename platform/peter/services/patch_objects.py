@@ -15,15 +15,13 @@ from torch import nn
 
 from peter.config import to_dict
 from peter.errors import CorruptObject
-from peter.methods import method
+from peter.methods import Setting, method
 from peter.registry import models
 from peter.registry.columns import canonical
 from peter.registry.objects import ObjectStore
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
-from peter.services.labelled import setting
 from peter.services.recipes import Recipe
-from peter.task import kind
 
 CONFIG = "adapter_config"  # one key only: with two, safetensors' bytes are not deterministic
 
@@ -55,8 +53,8 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
     Raises:
         CorruptObject: damaged, made for another backbone, or not exactly the tensors of its method.
     """
-    recipe = Recipe.from_json({"method": row.method, "options": row.config["options"], "fit": row.fit})
-    made_for = setting(base, kind(row.task.kind), row.config["schema"], recipe.fit.seed)
+    recipe = Recipe.of(row)
+    made_for = Setting(base.body, base.items, recipe.kind, row.config["schema"], recipe.fit.seed)
     patch = method(recipe.method).build(made_for, recipe.options)
     name = row.reference
     with safe_open(objects.path(row.weights_sha256), "pt") as file:
@@ -76,6 +74,7 @@ def row_config(fitted: Fitted, adapter: Mapping[str, Any]) -> dict[str, Any]:
     """The patch row's configuration: with the tensors, all that `load` needs."""
     return {
         "options": to_dict(fitted.recipe.options),
+        "kind": to_dict(fitted.recipe.kind),
         "schema": dict(fitted.setting.schema),
         "calibration": fitted.calibration,
         "adapter": dict(adapter),

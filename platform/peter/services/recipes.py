@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a patch becomes, given its labels and its backbone."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,49 +9,61 @@ from peter.config import FitConfig, from_dict, from_options, to_dict
 from peter.methods import method
 from peter.registry.columns import canonical
 from peter.registry.models import Patch
+from peter.task import TaskKind
+from peter.task import kind as kind_of
 
 DEFAULT_METHOD = "peter"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method with its own options and how it is fitted."""
+    """A method with its own options, how it is fitted, and the kind with what was chosen for it."""
 
     method: str
     options: Any
     fit: FitConfig
+    kind: TaskKind
 
     @classmethod
-    def make(cls, name: str = DEFAULT_METHOD, settings: Iterable[str] = (), seed: int = 0) -> "Recipe":
+    def make(
+        cls, kind: TaskKind, name: str = DEFAULT_METHOD, settings: Iterable[str] = (), seed: int = 0
+    ) -> "Recipe":
         """From `--method`, `--set key=value ..` and `--seed`. Raises UnknownName, InputError."""
-        options, fit = from_options(settings, method(name).options(), FitConfig(seed=seed))
-        return cls(name, options, fit)
+        options, fit, kind = from_options(settings, method(name).options(), FitConfig(seed=seed), kind)
+        return cls(name, options, fit, kind)
 
     @classmethod
     def after(cls, patch: Patch, name: str | None, settings: Iterable[str], seed: int | None) -> "Recipe":
         """A registered patch's recipe with changes; another method starts from its own defaults."""
         seed = patch.fit["seed"] if seed is None else seed
+        before = cls.of(patch)
         if name and name != patch.method:
-            return cls.make(name, settings, seed)
-        before = cls.from_json({"method": patch.method, "options": patch.config["options"], "fit": patch.fit})
-        options, fit = from_options(settings, before.options, replace(before.fit, seed=seed))
-        return cls(before.method, options, fit)
+            return cls.make(before.kind, name, settings, seed)
+        options, fit, kind = from_options(
+            settings, before.options, replace(before.fit, seed=seed), before.kind
+        )
+        return cls(before.method, options, fit, kind)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
-        """The inverse of `to_json`."""
-        options = from_dict(method(values["method"]).options, values["options"])
-        return cls(values["method"], options, from_dict(FitConfig, values["fit"]))
+    def of(cls, patch: Patch) -> "Recipe":
+        """The recipe of a registered patch. Raises SchemaMismatch where another peter wrote it."""
+        options = from_dict(method(patch.method).options, patch.config["options"])
+        kind = from_dict(type(kind_of(patch.task.kind)), patch.config["kind"])
+        return cls(patch.method, options, from_dict(FitConfig, patch.fit), kind)
 
     def to_json(self) -> dict[str, Any]:
         """As the registry keeps it."""
-        return {"method": self.method, "options": to_dict(self.options), "fit": to_dict(self.fit)}
+        return {
+            "method": self.method,
+            "options": to_dict(self.options),
+            "fit": to_dict(self.fit),
+            "kind": to_dict(self.kind),
+        }
 
     def beside(self, name: str) -> "Recipe":
         """Another method with its own defaults under the same seed and threads: a baseline."""
-        return Recipe(
-            name, method(name).options(), replace(FitConfig(), seed=self.fit.seed, threads=self.fit.threads)
-        )
+        fit = FitConfig(seed=self.fit.seed, threads=self.fit.threads)
+        return Recipe(name, method(name).options(), fit, self.kind)
 
     def identity(self, labels_sha256: str, backbone_sha256: str) -> str:
         """sha256 of the whole request: the same request is the same version."""

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from peter.data.event_log import EventLog
+from peter.data.histories import Histories
 from peter.data.labels import LabelTable
+from peter.data.splits import TRAIN, assign
 from peter.methods import Setting, method
 from peter.registry import models
 from peter.services import frozen
-from peter.services.labelled import Labelled, prepare, setting
+from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
 from peter.services.recipes import Recipe
 from peter.services.workspace import Workspace
 from peter.task import Schema, TaskKind
-from peter.task import kind as kind_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,9 @@ class Request:
 
     name: str
     table: LabelTable
-    kind: TaskKind
     schema: Schema
     base: frozen.Frozen
+    log: EventLog
     recipe: Recipe
     users: Labelled
 
@@ -33,15 +37,14 @@ class Request:
         workspace: Workspace,
         name: str,
         table: LabelTable,
-        kind: TaskKind,
         row: models.Backbone,
         recipe: Recipe,
     ) -> "Request":
         """Load the backbone and join the labels with its events. Raises InputError."""
-        schema = kind.schema(table.values)
-        base = frozen.load(workspace, row)
-        users = prepare(base, open_log(workspace, row.event_log), table, kind, schema)
-        request = cls(name, table, kind, schema, base, recipe, users)
+        schema = recipe.kind.schema(table.labels)
+        base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
+        users = prepare(base, log, table, recipe.kind, schema)
+        request = cls(name, table, schema, base, log, recipe, users)
         method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
         return request
 
@@ -56,14 +59,25 @@ class Request:
     ) -> "Request":
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
-        recipe = recipe or Recipe.after(patch, None, (), None)
-        kind = kind_of(patch.task.kind)
-        return cls.read(workspace, patch.task.name, table, kind, row or patch.backbone, recipe)
+        recipe = recipe or Recipe.of(patch)
+        return cls.read(workspace, patch.task.name, table, row or patch.backbone, recipe)
+
+    @property
+    def kind(self) -> TaskKind:
+        """What is asked of users."""
+        return self.recipe.kind
 
     @property
     def setting(self) -> Setting:
         """What the patch is made for."""
-        return setting(self.base, self.kind, self.schema, self.recipe.fit.seed)
+        return Setting(
+            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population
+        )
+
+    def population(self) -> Histories:
+        """The events of the log's training users, labelled or not."""
+        rows = np.flatnonzero(assign(self.log.user_ids, self.base.salt) == TRAIN)
+        return self.log.histories(rows)
 
     @cached_property
     def identity(self) -> str:

@@ -54,7 +54,7 @@ def check_labels(
 
     table = read_labels(labels, column)
     chosen = choose(table, kind)
-    schema = chosen.schema(table.values)
+    schema = chosen.schema(table.labels)
     with workspace.registry.read() as session:
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
     users = prepare(frozen.load(workspace, row), open_log(workspace, row.event_log), table, chosen, schema)

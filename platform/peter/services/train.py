@@ -40,13 +40,13 @@ def add_task(
         NameTaken: the task exists and has a champion.
     """
     table = read_labels(labels, column)
-    recipe = Recipe.make(method, settings or (), seed)
+    recipe = Recipe.make(choose(table, kind_name), method, settings or (), seed)
     with workspace.registry.read() as session:
         begun = _unfinished(session, name)
         if begun:
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    request = Request.read(workspace, name, table, choose(table, kind_name), row, recipe)
+    request = Request.read(workspace, name, table, row, recipe)
 
     def begin(session: Session) -> models.Task:
         outputs = dict(request.schema)

@@ -88,8 +88,10 @@ def _changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
     """The recipe with each setting of `config` where it belongs; one thread, as trials share the machine."""
     options = {key: value for key, value in config.items() if hasattr(recipe.options, key)}
     fit = {key: value for key, value in config.items() if key not in options}
-    return Recipe(
-        recipe.method, replace(recipe.options, **options), replace(recipe.fit, seed=seed, threads=1, **fit)
+    return replace(
+        recipe,
+        options=replace(recipe.options, **options),
+        fit=replace(recipe.fit, seed=seed, threads=1, **fit),
     )
 
 

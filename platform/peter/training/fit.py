@@ -13,6 +13,7 @@ from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.nn.backbone import Backbone
 from peter.nn.init import generator
 from peter.progress import Progress
+from peter.task import cost
 from peter.training.threads import threads
 
 EVENTS = 32_768  # whose activations are kept at once while gradients are summed
@@ -25,7 +26,7 @@ class EpochReport:
     phase: str
     epoch: int  # 0: the state before the first epoch of the phase
     train_loss: float | None  # mean over users; None where nothing descends
-    valid_score: float  # the kind's primary metric on validation users, lower is better
+    valid_score: float  # of validation users, less is better: see `peter.task.cost`
     best: bool  # whether the phase has not been better before
     seconds: float
 
@@ -70,7 +71,7 @@ def _solve(
 def _score(patch: nn.Module, valid: Examples, setting: Setting) -> float:
     outputs = predict(patch, setting.body, valid.histories)
     scores = setting.kind.metrics(outputs, valid.targets, torch.ones(1, len(valid.targets)))
-    return float(scores[setting.kind.primary])
+    return float(cost(setting.kind, scores))
 
 
 class _Descent:
@@ -87,7 +88,7 @@ class _Descent:
     ) -> None:
         self.patch, self.phase, self.setting, self.config = patch, phase, setting, config
         self.train, self.valid = train, valid
-        self.loss = phase.loss or setting.kind.loss
+        self.loss = phase.loss or setting.kind.learner(train.targets, setting.schema, config.seed)
         self.offsets = phase.offsets() if phase.offsets else None  # [B, K]
         self.optimizer = torch.optim.AdamW(
             phase.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -104,7 +105,7 @@ class _Descent:
                     if report.best:
                         best, lowest, waited = self._state(), report.valid_score, 0
                     waited += not report.best
-                    bar.advance(min(epoch, 1), f"{self.setting.kind.primary} {report.valid_score:.4f}")
+                    bar.advance(min(epoch, 1), f"{self.setting.kind.primary} {abs(report.valid_score):.4f}")
                     yield report
                     if waited >= self.config.patience:
                         break

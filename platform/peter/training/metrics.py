@@ -35,11 +35,27 @@ def log_loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 def ece(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Expected calibration error of the top class over equal-width bins (Guo et al., ICML 2017)."""
-    confidence, guess = outputs.double().softmax(1).max(1)  # [B]
-    bins = ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
-    gap = (guess == targets).double() - confidence
+    confidence, right, bins = _binned(outputs, targets)
+    gap = right - confidence
     gaps = _sums((functional.one_hot(bins, BINS) * gap[:, None])[None], weights)[0]  # [R, BINS]
     return gaps.abs().sum(1) / weights.sum(1, dtype=torch.float64)
+
+
+def reliability(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every bin of `ece` that holds users: their mean confidence, share of right answers, and number."""
+    confidence, right, bins = _binned(outputs, targets)
+    cells = functional.one_hot(bins, BINS).double()  # [B, BINS]
+    users = cells.sum(0)
+    held = users > 0
+    means = (torch.stack([confidence, right]) @ cells)[:, held] / users[held]
+    return means[0], means[1], users[held].long()
+
+
+def _binned(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidence [B] of the top class, whether it is right, and the equal-width bin of the confidence."""
+    confidence, guess = outputs.double().softmax(1).max(1)  # [B]
+    bins = ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
+    return confidence, (guess == targets).double(), bins
 
 
 def roc_auc(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

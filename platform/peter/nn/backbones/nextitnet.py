@@ -1,5 +1,7 @@
 """NextItNet, a stack of dilated convolutions over items; when not causal, it is the encoder of GRec."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class NextItNet(nn.Module):
     def __init__(self, config: BackboneConfig, items: int, seed: int) -> None:
         super().__init__()
         _check(config)
+        self.config = config
         self.channels, self.max_length, self.causal = config.channels, config.max_length, config.causal
         self.sites, self.levels = 2 * config.blocks, config.blocks + 1
         self.item_embedding = nn.Embedding(items, config.channels, padding_idx=PAD)
@@ -40,12 +43,32 @@ class NextItNet(nn.Module):
         """`levels` activations [L, B, C] of items [B, L], left-padded with PAD."""
         graft = graft or Ungrafted()
         items = items.T  # [L, B]
-        x = self.item_embedding(items).to(dtype or self.item_embedding.weight.dtype)  # [L, B, C]
+        x = graft.lookup(items, self.item_embedding(items))
+        x = x.to(dtype or self.item_embedding.weight.dtype)  # [L, B, C]
         real = None if bool(items.all()) else (items != PAD).unsqueeze(-1).to(x.dtype)  # [L, B, 1]
         levels = [mask(x, real)]
         for at, block in enumerate(self.blocks):
             levels.append(block(levels[-1], real, graft, 2 * at))
         return levels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.item_embedding.weight.device
+
+    def site_layer(self, site: int) -> nn.Module:
+        """The convolution of a site."""
+        return self.get_submodule(f"blocks.{site // 2}.conv{site % 2 + 1}")
+
+    def block_tensors(self, blocks: range) -> list[str]:
+        """Names of the tensors of these blocks."""
+        prefixes = tuple(f"blocks.{block}." for block in blocks)
+        return [name for name in self.state_dict() if name.startswith(prefixes)]
+
+    def fresh(self, seed: int) -> Self:
+        """The same architecture with random values of its own, frozen as this one is."""
+        other = type(self)(self.config, self.item_embedding.num_embeddings, seed)
+        return other.to(self.device).requires_grad_(self.item_embedding.weight.requires_grad)
 
     def site_norm(self, site: int) -> nn.LayerNorm:
         """The LayerNorm behind the convolution of a site."""

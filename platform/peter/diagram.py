@@ -1,0 +1,33 @@
+"""Diagrams: what to draw, apart from who draws it (a file, a terminal)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts of users by two names, e.g. a confusion matrix: a row is the truth, a column what was said."""
+
+    name: str  # also of the file
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float]]  # [rows][columns]
+    row_label: str = "truth"
+    column_label: str = "answer"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that should lie on the diagonal, each with how many users stand behind it."""
+
+    name: str
+    title: str
+    x: Sequence[float]
+    y: Sequence[float]
+    users: Sequence[int]
+    x_label: str
+    y_label: str
+
+
+Diagram = Matrix | Curve

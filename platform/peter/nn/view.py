@@ -1,0 +1,63 @@
+"""A body as a task sees it: the frozen one, with a graft or with tensors of the task's own."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from peter.nn.backbone import Backbone
+from peter.nn.graft import Graft
+
+
+class View(Protocol):
+    """What a read-out needs; every `Backbone` is one. Letters: B windows, L time, C channels."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+
+    @property
+    def levels(self) -> int:
+        """Activations it gives."""
+
+    @property
+    def max_length(self) -> int:
+        """L at most."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether position t sees only events up to t."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def __call__(self, items: Tensor) -> list[Tensor]:
+        """`levels` activations [L, B, C] of items [B, L], left-padded with PAD; padded rows are exactly 0."""
+
+
+class Grafted:
+    """A frozen body with a graft, and with some of its tensors replaced by the task's own.
+
+    `own` is by name in the body's state dict; nothing of the body itself is ever written.
+    """
+
+    def __init__(
+        self, body: Backbone, graft: Graft | None = None, own: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.body, self.graft, self.own = body, graft, dict(own or {})
+        self.channels, self.levels = body.channels, body.levels
+        self.max_length, self.causal = body.max_length, body.causal
+
+    @property
+    def device(self) -> torch.device:
+        return self.body.device
+
+    def __call__(self, items: Tensor) -> list[Tensor]:
+        if not self.own:
+            return self.body(items, self.graft)
+        assert isinstance(self.body, nn.Module)
+        levels: list[Tensor] = functional_call(self.body, self.own, (items, self.graft))
+        return levels
