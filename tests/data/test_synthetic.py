@@ -97,7 +97,7 @@ def test_the_best_score_of_a_bazaar_is_honest_and_above_what_counts_can_tell() -
 
 
 def test_a_bazaar_has_every_item_in_one_genre_and_labels_for_a_few(tmp_path: Path) -> None:
-    bazaar = Bazaar(items=103, genres=10, predictability=1.0)
+    bazaar = Bazaar(items=103, genres=10, stay=0.0, predictability=1.0)
     people = Population.draw(bazaar, users=2000, length=(20, 20))
     assert set(np.unique(people.items)) == set(range(103))
     follows = bazaar.successors[people.types[:, None], people.items[:, :-1] % 10]

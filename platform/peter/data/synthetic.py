@@ -76,8 +76,9 @@ class World:
 class Bazaar:
     """Many items in few genres: what few labelled users cannot tell, the log of all the others can.
 
-    Item v has the genre v mod genres. A user of type t goes on to the genre successors[t, g] after g with
-    probability `predictability`, or else to a genre by the type's own taste; the item is any of the genre.
+    Item v has the genre v mod genres. After genre g a user of type t stays with probability `stay`, goes on
+    to the genre successors[t, g] with probability `predictability`, or else to one by the type's own taste;
+    the item is any of the genre.
     Both tastes and order tell types apart, but most items are never met among a few hundred labelled users:
     whoever does not know which items are alike counts in vain.
     """
@@ -85,12 +86,14 @@ class Bazaar:
     items: int = 50_000  # V
     genres: int = 250
     types: int = 4
+    stay: float = 0.4
     predictability: float = 0.2
     taste: float = 0.4  # standard deviation of the logarithm of a type's fondness of a genre
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.genres <= self.items or self.types < 1 or not 0 <= self.predictability <= 1:
+        chances = min(self.stay, self.predictability) >= 0 and self.stay + self.predictability <= 1
+        if not 1 <= self.genres <= self.items or self.types < 1 or not chances:
             raise InputError(f"{self} is no bazaar; give no more genres than items, and some types.")
 
     @cached_property
@@ -114,9 +117,11 @@ class Bazaar:
             mine = types == kind
             point = generator.random((steps, int(mine.sum())))
             drawn[:, mine] = np.searchsorted(chances[kind], point).clip(max=self.genres - 1)
-        follows = generator.random(drawn.shape) < self.predictability
+        chance = generator.random(drawn.shape)
+        moves, follows = chance >= self.stay, chance < self.stay + self.predictability
         for step in range(1, steps):
-            drawn[step] = np.where(follows[step], self.successors[types, drawn[step - 1]], drawn[step])
+            onward = np.where(follows[step], self.successors[types, drawn[step - 1]], drawn[step])
+            drawn[step] = np.where(moves[step], onward, drawn[step - 1])
         each = (self.items - 1 - drawn) // self.genres + 1  # items of the genre
         return (drawn + self.genres * generator.integers(each)).astype(np.int32)
 
@@ -126,9 +131,9 @@ class Bazaar:
         real = np.arange(items.shape[1]) < lengths[:, None]
         told = np.empty((len(items), self.types))
         for kind in range(self.types):
-            likely = (1 - self.predictability) * self.tastes[kind][genres]
-            follows = self.successors[kind][genres[:, :-1]] == genres[:, 1:]
-            likely[:, 1:] += self.predictability * follows
+            likely = (1 - self.stay - self.predictability) * self.tastes[kind][genres]
+            likely[:, 1:] += self.stay * (genres[:, :-1] == genres[:, 1:])
+            likely[:, 1:] += self.predictability * (self.successors[kind][genres[:, :-1]] == genres[:, 1:])
             likely[:, 0] = self.tastes[kind][genres[:, 0]]
             told[:, kind] = np.where(real, np.log(likely), 0).sum(axis=1)
         chances: npt.NDArray[np.float64] = np.exp(told - told.max(axis=1, keepdims=True))
