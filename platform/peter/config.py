@@ -60,12 +60,13 @@ class FitConfig:
     batch_users: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    caution: float = 1.0  # standard errors by which an epoch must beat the state before the first one
     seed: int = 0
     threads: int = 2
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_users=1, threads=1)
-        _require(self, learning_rate=0, weight_decay=0, seed=0)
+        _require(self, learning_rate=0, weight_decay=0, caution=0, seed=0)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -95,6 +95,16 @@ class TestGradient:
         again = next(self.reports(patch))  # epoch 0 of a new phase scores what was kept
         assert again.valid_score == best.valid_score
 
+    def test_the_start_stands_until_an_epoch_is_surely_better(self) -> None:
+        """A gain that resampled validation users do not agree about is none."""
+        eager, wary = Linear(), Linear()
+        gains = [report.best for report in self.reports(eager, dataclasses.replace(CONFIG, caution=0.0))]
+        assert any(gains[1:])
+        careful = dataclasses.replace(CONFIG, caution=1e6)
+        assert [report.best for report in self.reports(wary, careful)] == [True] + [False] * 4
+        assert eager.moved.any()
+        assert not wary.moved.any()
+
     def test_patience_ends_it(self) -> None:
         config = dataclasses.replace(CONFIG, learning_rate=1e4, epochs=50, patience=3)
         assert [report.epoch for report in self.reports(Linear(), config)] == [0, 1, 2, 3]

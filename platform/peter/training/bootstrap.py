@@ -22,7 +22,8 @@ def resample(users: int, resamples: int = 1000, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     weights = torch.empty(resamples, users)
     for row in weights:
-        row.copy_(torch.randint(users, (users,), generator=generator).bincount(minlength=users))
+        drawn = torch.randint(max(1, users), (users,), generator=generator)
+        row.copy_(drawn.bincount(minlength=users))
     return weights
 
 

@@ -14,9 +14,11 @@ from peter.nn.backbone import Backbone
 from peter.nn.init import generator
 from peter.progress import Progress
 from peter.task import cost
+from peter.training.bootstrap import resample
 from peter.training.threads import threads
 
 EVENTS = 32_768  # whose activations are kept at once while gradients are summed
+RESAMPLES = 200  # of validation users, for the standard error of a gain
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,23 @@ def _solve(
 ) -> EpochReport:
     begin = time.perf_counter()
     phase.fit(train, valid)
-    score = _score(patch, valid, setting)
-    return EpochReport(phase.name, 0, None, score, True, time.perf_counter() - begin)
-
-
-def _score(patch: nn.Module, valid: Examples, setting: Setting) -> float:
     outputs = predict(patch, setting.body, valid.histories)
-    scores = setting.kind.metrics(outputs, valid.targets, torch.ones(1, len(valid.targets)))
-    return float(cost(setting.kind, scores))
+    score = _costs(outputs, valid, setting, torch.ones(1, len(outputs)))
+    return EpochReport(phase.name, 0, None, score.item(), True, time.perf_counter() - begin)
+
+
+def _costs(outputs: Tensor, valid: Examples, setting: Setting, weights: Tensor) -> Tensor:
+    """[R] the primary metric under each row of weights, less being better."""
+    return cost(setting.kind, setting.kind.metrics(outputs, valid.targets, weights))
 
 
 class _Descent:
-    """A `Gradient` phase under AdamW over its own parameters and no others."""
+    """A `Gradient` phase under AdamW over its own parameters and no others.
+
+    Validation users are few and epochs many: the luckiest epoch would often look better than the start, and
+    be worse on new users. So the start stands until an epoch beats it by `caution` standard errors of the
+    paired gain; from there on the best epoch counts.
+    """
 
     def __init__(
         self,
@@ -93,6 +100,10 @@ class _Descent:
         self.optimizer = torch.optim.AdamW(
             phase.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        users = len(valid.targets)
+        self.weights = torch.cat([torch.ones(1, users), resample(users, RESAMPLES)])  # [1+R, B]
+        self.start: Tensor | None = None  # [1+R] costs before the first epoch
+        self.left = False  # whether an epoch has taken the start's place
 
     def run(self, progress: Progress) -> Iterator[EpochReport]:
         """The state before, then epoch after epoch; at the end the best state is put back."""
@@ -116,8 +127,18 @@ class _Descent:
     def _epoch(self, epoch: int, lowest: float) -> EpochReport:
         begin = time.perf_counter()
         loss = self._descend(epoch) if epoch else None
-        score = _score(self.patch, self.valid, self.setting)
-        return EpochReport(self.phase.name, epoch, loss, score, score < lowest, time.perf_counter() - begin)
+        outputs = predict(self.patch, self.setting.body, self.valid.histories)
+        costs = _costs(outputs, self.valid, self.setting, self.weights)  # [1+R]
+        best, score = self._better(costs, lowest), costs[0].item()
+        return EpochReport(self.phase.name, epoch, loss, score, best, time.perf_counter() - begin)
+
+    def _better(self, costs: Tensor, lowest: float) -> bool:
+        if self.start is None:
+            self.start = costs
+            return True
+        gains = self.start - costs
+        self.left = self.left or gains[0].item() > self.config.caution * gains[1:].std().item()
+        return self.left and costs[0].item() < lowest
 
     def _descend(self, epoch: int) -> float:
         """One pass over the training users, in an order that (seed, phase, epoch) decides; the mean loss."""
