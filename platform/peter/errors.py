@@ -16,12 +16,17 @@ A message is one sentence that names the file, line or value, and ends with what
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class PeterError(Exception):
     """Root of all errors that the command line turns into one sentence."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error from another process keeps its sentence, whatever its class asks to be made of."""
+        return _again, (type(self), str(self))
 
 
 class Interrupted(PeterError):
@@ -36,6 +41,12 @@ class InputError(PeterError):
     """What the user gave cannot be used; nothing was changed."""
 
     exit_code = 2
+
+
+def _again(kind: type[PeterError], message: str) -> PeterError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    return error
 
 
 class UnknownName(InputError):
