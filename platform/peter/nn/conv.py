@@ -12,13 +12,16 @@ class _DilatedConv(torch.autograd.Function):
     """One node for the whole convolution, so that a frozen weight costs no weight gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int, causal: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, causal: bool
+    ) -> Tensor:
         length, batch, _ = x.shape
         taps = weight.to(x.dtype)
         rows = x.reshape(length * batch, -1)  # [L*B, C_in]
         ctx.save_for_backward(rows, weight, bias)
         ctx.dilation, ctx.causal, ctx.shape = dilation, causal, x.shape
-        out = bias.to(x.dtype).expand(len(rows), -1).clone()  # [L*B, C_out]
+        level = weight.new_zeros(weight.shape[2]) if bias is None else bias
+        out = level.to(x.dtype).expand(len(rows), -1).clone()  # [L*B, C_out]
         for tap, source, target in _taps(len(taps), length, batch, dilation, causal):
             out[target].addmm_(rows[source], taps[tap])
         return out.view(length, batch, -1)
@@ -58,13 +61,13 @@ def _taps(
             )
 
 
-def dilated_conv(x: Tensor, weight: Tensor, bias: Tensor, dilation: int, causal: bool) -> Tensor:
+def dilated_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, causal: bool) -> Tensor:
     """out[t] = bias + sum_j x[t + j * dilation - left] @ weight[j], rows outside the sequence being zero.
 
     Args:
         x: [L, B, C_in]; a bfloat16 `x` is computed in bfloat16 whatever the dtype of the weights.
         weight: [taps, C_in, C_out], oldest tap first.
-        bias: [C_out].
+        bias: [C_out], or None for zero.
         dilation: steps between two taps.
         causal: the last tap is the present; otherwise the middle one is.
     """
@@ -73,13 +76,24 @@ def dilated_conv(x: Tensor, weight: Tensor, bias: Tensor, dilation: int, causal:
 
 
 class DilatedConv(nn.Module):
-    """`dilated_conv` with its parameters."""
+    """`dilated_conv` with its parameters; `outputs` is C_out where it is not C_in = `channels`."""
 
-    def __init__(self, channels: int, taps: int, dilation: int, causal: bool) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        channels: int,
+        taps: int,
+        dilation: int,
+        causal: bool,
+        outputs: int | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(taps, channels, channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        outputs = outputs or channels
+        self.weight = nn.Parameter(torch.empty(taps, channels, outputs))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(outputs)) if bias else None)
         self.dilation, self.causal = dilation, causal
 
     def forward(self, x: Tensor) -> Tensor:
-        return dilated_conv(x, self.weight, self.bias, self.dilation, self.causal)  # [L, B, C]
+        return dilated_conv(x, self.weight, self.bias, self.dilation, self.causal)  # [L, B, C_out]

@@ -2,7 +2,10 @@
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
+
+TCL = 2  # the row of the item table that stands for [TCL]; no pre-training reaches it
 
 
 class Graft(Protocol):
@@ -38,3 +41,23 @@ class Ungrafted:
 
     def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
         return frozen
+
+
+class WithToken:
+    """`graft` behind a vector of the task's own [C] wherever [TCL] stands (PeterRec, section 3.2)."""
+
+    def __init__(self, graft: Graft, token: Tensor) -> None:
+        self.graft, self.token = graft, token
+
+    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
+        own = torch.where((items == TCL).unsqueeze(-1), self.token.to(x.dtype), x)  # [L, B, C]
+        return self.graft.lookup(items, own)
+
+    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return self.graft.inside(site, x, y)
+
+    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return self.graft.outside(site, x, y)
+
+    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
+        return self.graft.norm(site, frozen)

@@ -1,7 +1,9 @@
-"""Model patches: the small residual bottlenecks of PeterRec, and the serial way to graft two a block."""
+"""Model patches, the small residual bottlenecks of PeterRec, and the ways to graft them into a block."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,14 +11,23 @@ from torch import Tensor, nn
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
 from peter.nn.init import truncated_normal_
+from peter.nn.view import Grafted
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
+Value = TypeVar("Value")
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+}
 
 
 class ModelPatch(nn.Module):
     """MP(h) = h + W_up phi(W_down h + b_down) + b_up (PeterRec, section 3.3 and figure 3f).
 
     W_up starts at zero, so that a fresh patch is the identity, bit for bit (the paper starts near it).
+    The paper's cardinality c sums c patches of D/c channels each; as phi works on single channels, that sum
+    is this very patch with its D channels cut into c groups, and so there is no option for it.
     """
 
     def __init__(
@@ -25,7 +36,7 @@ class ModelPatch(nn.Module):
         super().__init__()
         self.down = nn.Linear(channels, bottleneck)  # C -> D
         self.up = nn.Linear(bottleneck, channels)  # D -> C
-        self.activation = _activation(activation)
+        self.activation = _chosen(ACTIVATIONS, activation, "activation")
         truncated_normal_(self.down.weight, seed, name)
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
@@ -39,11 +50,57 @@ class ModelPatch(nn.Module):
         return h + self.delta(h)
 
 
-class SerialGraft(nn.Module):
-    """Two patches in series in each chosen block, between convolution and LayerNorm (figure 3b); a `Graft`.
+Hook = Callable[[ModelPatch, Tensor, Tensor], Tensor]  # patch, what went in, what came out
 
-    z = ReLU(LN1(MP1(conv_r(x)))); y = x + ReLU(LN2(MP2(conv_2r(z)))). With `second_norm`, LN2 of a
-    chosen block is trained too, as the patch's own copy, which starts from the frozen values.
+
+def _nothing(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
+    return y
+
+
+def _in_series(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
+    return y + patch.delta(y)
+
+
+def _beside(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
+    return y + (x + patch.delta(x))
+
+
+def _delta_beside(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
+    return y + patch.delta(x)
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Where the patches of a block sit: at which of its two sites, before LayerNorm or after the ReLU."""
+
+    sites: tuple[int, ...]
+    inside: Hook = _nothing
+    outside: Hook = _nothing
+
+
+# PeterRec, figure 3; C1 and C2 are a block's convolutions, z = ReLU(LN1(C1 x)) where nothing else is said,
+# and y = x + ReLU(LN2(C2 z)).
+INSERTIONS: Mapping[str, Insertion] = {
+    # (b) z = ReLU(LN1(MP1(C1 x))); y = x + ReLU(LN2(MP2(C2 z)))
+    "serial2": Insertion((0, 1), inside=_in_series),
+    # (c) as the figure has it: y = x + MP(ReLU(LN2(C2 z)))
+    "serial1": Insertion((1,), outside=_in_series),
+    # (c) as the authors' code has it: y = x + ReLU(LN2(MP(C2 z)))
+    "serial1-inner": Insertion((1,), inside=_in_series),
+    # (d) z = ReLU(LN1(C1 x + MP1(x))); y = x + ReLU(LN2(C2 z + MP2(z))); a fresh MP(x) is x, not 0
+    "parallel": Insertion((0, 1), inside=_beside),
+    # (d) with MP(x) - x in place of MP(x)
+    "parallel-delta": Insertion((0, 1), inside=_delta_beside),
+    # (e) z = ReLU(LN1(C1 x)) + MP1(x); y = x + ReLU(LN2(C2 z)) + MP2(z)
+    "parallel-after": Insertion((0, 1), outside=_beside),
+}
+
+
+class PatchGraft(nn.Module):
+    """Patches in the chosen blocks, inserted as `INSERTIONS` says; a `Graft` and a `Trunk`.
+
+    With `second_norm`, LN2 of a chosen block is trained too, as the patch's own copy, which starts from the
+    frozen values.
     """
 
     def __init__(
@@ -54,30 +111,31 @@ class SerialGraft(nn.Module):
         blocks: range | None = None,
         activation: str = "gelu",
         second_norm: bool = True,
+        insertion: str = "serial2",
     ) -> None:
         super().__init__()
-        chosen = range(body.sites // 2) if blocks is None else blocks
-        _check(chosen, body)
+        self.insertion = _chosen(INSERTIONS, insertion, "insertion")
         self.patches = nn.ModuleDict()
         self.norms = nn.ModuleDict()
-        for site in (site for block in chosen for site in (2 * block, 2 * block + 1)):
+        chosen = require_blocks(blocks, body)
+        for site in (2 * block + at for block in chosen for at in self.insertion.sites):
             self.patches[str(site)] = ModelPatch(
                 body.channels, bottleneck, seed, f"patches.{site}.down", activation
             )
         for site in (2 * block + 1 for block in chosen if second_norm):
             self.norms[str(site)] = copy.deepcopy(body.site_norm(site)).requires_grad_(True)
 
+    def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
+        return Grafted(body, self, token=token)
+
     def lookup(self, items: Tensor, x: Tensor) -> Tensor:
         return x
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        if str(site) not in self.patches:
-            return y
-        patched: Tensor = self.patches[str(site)](y)
-        return patched
+        return self._at(site, self.insertion.inside, x, y)
 
     def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return y
+        return self._at(site, self.insertion.outside, x, y)
 
     def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
         if str(site) not in self.norms:
@@ -86,18 +144,27 @@ class SerialGraft(nn.Module):
         assert isinstance(own, nn.LayerNorm)
         return own
 
+    def _at(self, site: int, hook: Hook, x: Tensor, y: Tensor) -> Tensor:
+        if str(site) not in self.patches:
+            return y
+        patch = self.patches[str(site)]
+        assert isinstance(patch, ModelPatch)
+        return hook(patch, x, y)
 
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
-    if name not in ACTIVATIONS:
+
+def require_blocks(blocks: range | None, body: Backbone) -> range:
+    """Those blocks, or all of them for None. Raises InputError for blocks that the body does not have."""
+    every = range(body.sites // 2)
+    chosen = every if blocks is None else blocks
+    if not chosen or chosen[0] < 0 or chosen[-1] > every[-1]:
         raise InputError(
-            f"There is no activation {name!r} for a patch; give one of {', '.join(ACTIVATIONS)}."
+            f"Blocks {chosen.start} to {chosen.stop - 1} cannot be patched; "
+            f"the backbone has blocks 0 to {every[-1]}."
         )
-    return ACTIVATIONS[name]
+    return chosen
 
 
-def _check(blocks: range, body: Backbone) -> None:
-    if not blocks or blocks[0] < 0 or blocks[-1] >= body.sites // 2:
-        raise InputError(
-            f"Blocks {blocks.start} to {blocks.stop - 1} cannot be patched; "
-            f"the backbone has blocks 0 to {body.sites // 2 - 1}."
-        )
+def _chosen(table: Mapping[str, Value], name: str, noun: str) -> Value:
+    if name not in table:
+        raise InputError(f"There is no {noun} {name!r} for a patch; give one of {', '.join(table)}.")
+    return table[name]

@@ -1,6 +1,6 @@
 """A body as a task sees it: the frozen one, with a graft or with tensors of the task's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from peter.nn.backbone import Backbone
-from peter.nn.graft import Graft
+from peter.nn.graft import Graft, Ungrafted, WithToken
 
 
 class View(Protocol):
@@ -38,16 +38,32 @@ class View(Protocol):
         """`levels` activations [L, B, C] of items [B, L], left-padded with PAD; padded rows are exactly 0."""
 
 
+class Trunk(Protocol):
+    """What a task adds to a body below its head: an nn.Module that makes a view of the frozen body."""
+
+    def view(self, body: Backbone, token: Tensor | None = None) -> View:
+        """The body as the task sees it; `token` [C] stands wherever [TCL] does."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As nn.Module."""
+
+
 class Grafted:
     """A frozen body with a graft, and with some of its tensors replaced by the task's own.
 
-    `own` is by name in the body's state dict; nothing of the body itself is ever written.
+    `own` is by name in the body's state dict, `token` [C] is the task's own row for [TCL]; nothing of the
+    body itself is ever written.
     """
 
     def __init__(
-        self, body: Backbone, graft: Graft | None = None, own: Mapping[str, Tensor] | None = None
+        self,
+        body: Backbone,
+        graft: Graft | None = None,
+        own: Mapping[str, Tensor] | None = None,
+        token: Tensor | None = None,
     ) -> None:
-        self.body, self.graft, self.own = body, graft, dict(own or {})
+        self.body, self.own = body, dict(own or {})
+        self.graft = graft if token is None else WithToken(graft or Ungrafted(), token)
         self.channels, self.levels = body.channels, body.levels
         self.max_length, self.causal = body.max_length, body.causal
 

@@ -1,0 +1,177 @@
+"""What all methods share that descend: a trunk under a read-out and a linear head, beside a wide term.
+
+A method gives its options and its trunk; the rest is here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from peter.config import BackboneConfig
+from peter.data.histories import Histories
+from peter.errors import InputError
+from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
+from peter.methods._head import Head, moments
+from peter.methods._wide import beside, out_of_fold
+from peter.methods.bag import TfIdfLinear
+from peter.nn.backbone import Backbone
+from peter.nn.init import generator, truncated_normal_
+from peter.nn.readout import PoolName, ReadOut, Span
+from peter.nn.view import Trunk
+from peter.space import Domain, LogUniform
+
+
+@dataclass(frozen=True)
+class DeepOptions:
+    """What `--set` may change, whatever the trunk. PeterRec as published (on a causal body, serial2 patches)
+    is wide=off readout=last tcl=on warm_start=off."""
+
+    readout: PoolName = "all"  # last: the top level at the last event, as in PeterRec
+    history: Span = "auto"  # auto: all of it for readout=all, else the newest window
+    tcl: bool = False  # end each window by [TCL] (and begin it, if the body is not causal), a trained row
+    wide: bool = True  # a weight per item and class over the whole history, solved first and then left alone
+    warm_start: bool = True  # the head starts from a convex solution on the bare body
+    dropout: float = 0.0  # share of the features that each training pass leaves out
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout} cannot be used; give a number from 0 to below 1.")
+
+
+class DeepPatch(nn.Module):
+    """A linear head on the standardised read-out of a trunk.
+
+    A wide term (Cheng et al., Wide & Deep, DLRS 2016, but solved and not descended) says what counting can
+    tell; the rest learns what it cannot, and is kept only as far as validation users gain by it.
+    """
+
+    tcl: nn.Parameter | None
+    mean: Tensor
+    scale: Tensor
+    offsets: Tensor | None = None  # [B, K] out-of-fold wide outputs of the training users, while fitting
+
+    def __init__(self, trunk: Trunk, setting: Setting, options: DeepOptions) -> None:
+        super().__init__()
+        self.wide = TfIdfLinear(setting) if options.wide else None
+        self.trunk = trunk
+        self.register_parameter(
+            "tcl", nn.Parameter(torch.empty(setting.body.channels)) if options.tcl else None
+        )
+        self.read_out = ReadOut(options.readout, options.history, options.tcl)
+        features = self.read_out.width(trunk.view(setting.body, self.tcl))  # F
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.head = Head(features, setting)  # F -> K
+        if not options.wide:
+            truncated_normal_(self.head.weight, setting.seed, "head.weight")
+        if self.tcl is not None:
+            truncated_normal_(self.tcl, setting.seed, "tcl")
+        self.dropout, self.seed, self.passes = options.dropout, setting.seed, 0
+
+    def forward(self, body: Backbone, histories: Histories) -> Tensor:
+        features = self.standardised(self.read(body, histories))  # [B, F]
+        outputs: Tensor = self.head(self._dropped(features) if self.training else features)  # [B, K]
+        return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
+
+    def read(self, body: Backbone, histories: Histories) -> Tensor:
+        """The read-out [B, F] of the trunk."""
+        return self.read_out(self.trunk.view(body, self.tcl), histories)
+
+    def standardised(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.scale
+
+    def descended(self) -> list[nn.Parameter]:
+        """All but the wide term."""
+        own = [] if self.tcl is None else [self.tcl]
+        return [*self.trunk.parameters(), *own, *self.head.parameters()]
+
+    @torch.no_grad()
+    def count(self, train: Examples, valid: Examples, setting: Setting) -> None:
+        """Solve the wide term."""
+        assert self.wide is not None
+        self.wide.solve(train, valid, setting)
+        self.offsets = out_of_fold(train, valid, setting)
+
+    @torch.no_grad()
+    def start(self, train: Examples, valid: Examples, setting: Setting, warm: bool) -> None:
+        """Fix the standardisation; if `warm`, give the head the best linear solution on the fresh trunk.
+
+        Linear probing, then fine-tuning: a random head would distort what the body knows (Kumar et al.,
+        ICLR 2022). Beside a wide term, head and wide outputs are solved together, and the wide term alone
+        stands if validation users prefer it.
+        """
+        features = self.read(setting.body, train.histories)  # [B, F]
+        for buffer, value in zip((self.mean, self.scale), moments(features), strict=True):
+            buffer.copy_(value)
+        if not warm:
+            return
+        mine = self.standardised(features).cpu(), train.targets
+        others = self.standardised(self.read(setting.body, valid.histories)).cpu(), valid.targets
+        if self.wide is None or self.offsets is None:
+            self.head.fill(setting.kind.fit_linear(mine, others, setting.schema))
+            return
+        answers = self.wide(setting.body, valid.histories)
+        found = beside(mine, others, self.offsets, answers, setting)
+        if found is not None:
+            self.head.fill(found.head)
+            self.wide.mix(found.mix)
+            self.offsets = found.mixed(self.offsets)
+
+    def _dropped(self, features: Tensor) -> Tensor:
+        """Some features set to 0, by a draw that the seed and the number of the pass decide."""
+        if not self.dropout:
+            return features
+        self.passes += 1
+        draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
+        return features * (draw >= self.dropout).to(features) / (1 - self.dropout)
+
+
+def rates(shape: BackboneConfig) -> Mapping[str, Domain]:
+    """What every fit by gradient may vary."""
+    return {"learning_rate": LogUniform(1e-4, 1e-2), "weight_decay": LogUniform(1e-5, 1.0)}
+
+
+@dataclass
+class Deep:
+    """A `peter.methods.Method` made of a trunk."""
+
+    options: type[Any]  # a subclass of `DeepOptions` that adds fields
+    trunk: Callable[[Setting, Any], Trunk]  # initialised from the setting's seed alone
+    peft: Callable[[Any], Mapping[str, Any]]  # keys of adapter_config.json that tell of the trunk
+    domains: Callable[[BackboneConfig], Mapping[str, Domain]] = field(default=rates)
+
+    def build(self, setting: Setting, options: DeepOptions) -> DeepPatch:
+        return DeepPatch(self.trunk(setting, options), setting, options)
+
+    def phases(self, patch: nn.Module, setting: Setting, options: DeepOptions) -> Sequence[Phase]:
+        assert isinstance(patch, DeepPatch)
+
+        def count(train: Examples, valid: Examples) -> None:
+            patch.count(train, valid, setting)
+
+        def start(train: Examples, valid: Examples) -> None:
+            patch.start(train, valid, setting, options.warm_start)
+
+        def offsets() -> Tensor:
+            assert patch.offsets is not None
+            return patch.offsets
+
+        if patch.wide is None:
+            return [ClosedForm("head", start), Gradient("patches", patch.descended())]
+        return [
+            ClosedForm("wide", count),
+            ClosedForm("head", start),
+            Gradient("patches", patch.descended(), offsets=offsets),
+        ]
+
+    def adapter_config(self, options: DeepOptions) -> Mapping[str, Any]:
+        trunk = dict(self.peft(options))
+        parts = {"head": True, "tcl": options.tcl, "wide": options.wide}
+        saved = [*trunk.pop("modules_to_save", ()), *(name for name, kept in parts.items() if kept)]
+        return {**trunk, "modules_to_save": saved, "pooling": options.readout}
+
+    def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
+        return self.domains(shape)

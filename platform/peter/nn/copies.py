@@ -1,0 +1,28 @@
+"""Tensors of the task's own in place of some of the body's."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from peter.nn.backbone import Backbone
+from peter.nn.view import Grafted
+
+
+class OwnTensors(nn.Module):
+    """Copies of tensors by name in the body's state dict, trained in their place; a `Trunk`.
+
+    A dot cannot stand in a parameter's name; a slash stands for it.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.own = nn.ParameterDict(
+            {
+                name.replace(".", "/"): nn.Parameter(tensor.detach().clone())
+                for name, tensor in tensors.items()
+            }
+        )
+
+    def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
+        own = {name.replace("/", "."): tensor for name, tensor in self.own.items()}
+        return Grafted(body, own=own, token=token)
