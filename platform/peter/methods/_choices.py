@@ -15,9 +15,9 @@ def bottleneck(channels: int, reduction: int) -> int:
 
 
 def span(text: str) -> range | None:
-    """`all` (None), or blocks such as 6:8, the seventh and the eighth."""
-    if text == "all":
-        return None
+    """`all` (None), `none`, or blocks such as 6:8, the seventh and the eighth."""
+    if text in ("all", "none"):
+        return None if text == "all" else range(0)
     found = re.fullmatch(r"(\d+):(\d+)", text)
     if not found:
         raise InputError(f"blocks={text!r} cannot be read; give blocks=all, or a span such as blocks=6:8.")

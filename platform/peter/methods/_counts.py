@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from peter.data.histories import RESERVED, Histories
@@ -42,3 +43,21 @@ def projected(histories: Histories, idf: Tensor, table: Tensor) -> Tensor:
     added = value[:, None] * table.t()[item]  # [N, F]
     sums = table.new_zeros(len(histories), len(table)).index_add(0, user, added)
     return sums / norm.where(norm > 0, 1).unsqueeze(1)
+
+
+def tfidf(histories: Histories, items: int) -> Any:
+    """A transformer of counts to l2-normalised (1 + log tf) * idf; the idf is smooth and of these users."""
+    from sklearn.feature_extraction.text import TfidfTransformer  # slow to import; answering needs none
+
+    return TfidfTransformer(sublinear_tf=True).fit(matrix(histories, items))
+
+
+def directions(histories: Histories, items: int, transformer: Any, most: int) -> Tensor:
+    """Truncated SVD of these users' TF-IDF (Deerwester et al., JASIS 1990): `most` rows [F, V - RESERVED]."""
+    from sklearn.decomposition import TruncatedSVD
+    from threadpoolctl import threadpool_limits
+
+    table = transformer.transform(matrix(histories, items))  # [B, V - RESERVED]
+    with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
+        found = TruncatedSVD(min(most, *table.shape), random_state=0).fit(table)
+    return torch.from_numpy(found.components_).float()

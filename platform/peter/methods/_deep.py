@@ -4,7 +4,7 @@ A method gives its options and its trunk; the rest is here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.methods._head import Head, moments
-from peter.methods._wide import beside, out_of_fold
+from peter.methods._pool import Part, pooled, solved
+from peter.methods._wide import counted
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
 from peter.nn.init import generator, truncated_normal_
@@ -51,7 +52,7 @@ class DeepPatch(nn.Module):
     tcl: nn.Parameter | None
     mean: Tensor
     scale: Tensor
-    offsets: Tensor | None = None  # [B, K] out-of-fold wide outputs of the training users, while fitting
+    counted: Part | None = None  # what the wide term says of users it was not solved on, while fitting
 
     def __init__(self, trunk: Trunk, setting: Setting, options: DeepOptions) -> None:
         super().__init__()
@@ -92,16 +93,14 @@ class DeepPatch(nn.Module):
     def count(self, train: Examples, valid: Examples, setting: Setting) -> None:
         """Solve the wide term."""
         assert self.wide is not None
-        self.wide.solve(train, valid, setting)
-        self.offsets = out_of_fold(train, valid, setting)
+        self.counted = counted(self.wide, train, valid, setting)
 
     @torch.no_grad()
     def start(self, train: Examples, valid: Examples, setting: Setting, warm: bool) -> None:
         """Fix the standardisation; if `warm`, give the head the best linear solution on the fresh trunk.
 
         Linear probing, then fine-tuning: a random head would distort what the body knows (Kumar et al.,
-        ICLR 2022). Beside a wide term, head and wide outputs are solved together, and the wide term alone
-        stands if validation users prefer it.
+        ICLR 2022). Beside a wide term, both are scaled to what they are worth together.
         """
         features = self.read(setting.body, train.histories)  # [B, F]
         for buffer, value in zip((self.mean, self.scale), moments(features), strict=True):
@@ -110,15 +109,14 @@ class DeepPatch(nn.Module):
             return
         mine = self.standardised(features).cpu(), train.targets
         others = self.standardised(self.read(setting.body, valid.histories)).cpu(), valid.targets
-        if self.wide is None or self.offsets is None:
+        if self.wide is None or self.counted is None:
             self.head.fill(setting.kind.fit_linear(mine, others, setting.schema))
             return
-        answers = self.wide(setting.body, valid.histories)
-        found = beside(mine, others, self.offsets, answers, setting)
-        if found is not None:
-            self.head.fill(found.head)
-            self.wide.mix(found.mix)
-            self.offsets = found.mixed(self.offsets)
+        own = solved(mine, others, setting)
+        shares = pooled([self.counted, own], train.targets, valid.targets, setting)
+        self.wide.scale(shares[0])
+        self.counted = replace(self.counted, train=shares[0] * self.counted.train)
+        self.head.fill(replace(own.found, up=shares[1] * own.found.up, bias=shares[1] * own.found.bias))
 
     def _dropped(self, features: Tensor) -> Tensor:
         """Some features set to 0, by a draw that the seed and the number of the pass decide."""
@@ -156,8 +154,8 @@ class Deep:
             patch.start(train, valid, setting, options.warm_start)
 
         def offsets() -> Tensor:
-            assert patch.offsets is not None
-            return patch.offsets
+            assert patch.counted is not None
+            return patch.counted.train
 
         if patch.wide is None:
             return [ClosedForm("head", start), Gradient("patches", patch.descended())]

@@ -1,103 +1,45 @@
-"""Learning beside a wide term: what it would say of users it was not solved on, and how to add to that."""
-
-from dataclasses import dataclass
-from itertools import product
+"""The wide term: a weight per item that is solved and never descended, from all users' counts."""
 
 import torch
 from torch import Tensor
 
 from peter.methods import Examples, Setting
+from peter.methods._counts import directions, matrix, tfidf
+from peter.methods._pool import Part, pooled, solved
 from peter.methods.bag import TfIdfLinear
-from peter.task import LinearMap, cost
+from peter.task import LinearMap
 
-FOLDS = 5
-MOST_STACKED = 64  # outputs; a matrix over more of them is not worth its numbers
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the wide outputs and of the head's own, in a blend
+COMPONENTS = 128  # of everybody's counts, at most
 
 
-@dataclass(frozen=True)
-class Start:
-    """A head to start from beside a wide term, whose outputs are to be followed by `mix` [K, K] or [1]."""
+def counted(wide: TfIdfLinear, train: Examples, valid: Examples, setting: Setting) -> Part:
+    """Solve `wide`: what the labelled users' counts tell, pooled with what everybody's counts do.
 
-    head: LinearMap
-    mix: Tensor
-
-    def mixed(self, outputs: Tensor) -> Tensor:
-        """Wide outputs [B, K], followed by `mix`."""
-        return outputs * self.mix if self.mix.dim() < 2 else outputs @ self.mix.T
-
-
-def out_of_fold(train: Examples, valid: Examples, setting: Setting) -> Tensor:
-    """Wide outputs [B, K] of the training users, each from a term that was solved without the user.
-
-    Outputs of users that a term was solved on look far too sure, and would leave the rest nothing to learn.
+    The first is `bag`, the second `lsa`: the log's training users, labelled or not, show which items go
+    together. A head on their directions is a weight per item too, so both end in one map, no larger than
+    either, and what is pooled is never worse than its parts beyond noise.
     """
-    users = torch.arange(len(train.targets))
-    outputs = torch.zeros(len(users), setting.outputs)
-    for fold in range(FOLDS):
-        held, rest = users[users % FOLDS == fold], users[users % FOLDS != fold]
-        term = TfIdfLinear(setting)
-        term.solve(Examples(train.histories.select(rest), train.targets[rest]), valid, setting)
-        outputs[held] = term(setting.body, train.histories.select(held))
-    return outputs
+    everybody = setting.population()
+    everybody = everybody if len(everybody) else train.histories
+    transformer = tfidf(everybody, setting.items)
+    seen, new = (transformer.transform(matrix(users.histories, setting.items)) for users in (train, valid))
+    parts = [solved((seen, train.targets), (new, valid.targets), setting)]
+    if parts[0].found.down is None:  # a map of low rank has its directions already
+        axes = directions(everybody, setting.items, transformer, COMPONENTS)  # [F, V - RESERVED]
+        latent = [torch.from_numpy(features @ axes.numpy().T).float() for features in (seen, new)]
+        part = solved((latent[0], train.targets), (latent[1], valid.targets), setting)
+        parts.append(Part(LinearMap(part.found.up @ axes, part.found.bias), part.train, part.valid))
+    whole = _sum(parts, pooled(parts, train.targets, valid.targets, setting))
+    wide.fill(whole.found, torch.from_numpy(transformer.idf_))
+    return whole
 
 
-def beside(
-    train: tuple[Tensor, Tensor],
-    valid: tuple[Tensor, Tensor],
-    offsets: Tensor,
-    others: Tensor,
-    setting: Setting,
-) -> Start | None:
-    """The best linear start beside wide outputs; None where validation users prefer these as they are.
+def _sum(parts: list[Part], shares: list[float]) -> Part:
+    """The weighted sum of parts; one of low rank stays alone."""
 
-    Args:
-        train: features [B, F] and targets of training users, whose wide outputs are `offsets` [B, K].
-        valid: the same of validation users, whose wide outputs are `others`.
-    """
-    if setting.kind.rank(setting.schema) is None and setting.outputs <= MOST_STACKED:
-        return stacked(train, valid, offsets, others, setting)
-    return blended(train, valid, others, setting)
+    def total(tensors: list[Tensor]) -> Tensor:
+        return torch.stack([share * tensor for share, tensor in zip(shares, tensors, strict=True)]).sum(0)
 
-
-def stacked(
-    train: tuple[Tensor, Tensor],
-    valid: tuple[Tensor, Tensor],
-    offsets: Tensor,
-    others: Tensor,
-    setting: Setting,
-) -> Start | None:
-    """One convex fit over features and wide outputs together (Wolpert, Stacked generalization, 1992)."""
-    scale = offsets.std().clamp(min=1e-6)  # brings them to the scale of standardised features
-    joint = [
-        (torch.cat([features, outputs / scale], dim=1), targets)
-        for (features, targets), outputs in ((train, offsets), (valid, others))
-    ]
-    found = setting.kind.fit_linear(joint[0], joint[1], setting.schema)
-    weight, bias = found.up, found.bias
-    features, targets = joint[1]
-    if setting.kind.loss(features @ weight.T + bias, targets) >= setting.kind.loss(others, targets):
-        return None
-    width = train[0].shape[1]
-    return Start(LinearMap(weight[:, :width], bias), weight[:, width:] / scale)
-
-
-def blended(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], others: Tensor, setting: Setting
-) -> Start | None:
-    """A head solved alone, and the shares of both that validation users prefer: many outputs, two numbers."""
-    kind = setting.kind
-    found = kind.fit_linear(train, valid, setting.schema)
-    inner = valid[0] if found.down is None else valid[0] @ found.down.T
-    own = inner @ found.up.T + found.bias  # [B, K]
-    lowest, best = _cost(others, valid[1], setting), None
-    for wide, deep in product(SHARES, SHARES[1:]):
-        if (score := _cost(wide * others + deep * own, valid[1], setting)) < lowest:
-            head = LinearMap(deep * found.up, deep * found.bias, found.down)
-            lowest, best = score, Start(head, torch.tensor([wide]))
-    return best
-
-
-def _cost(outputs: Tensor, targets: Tensor, setting: Setting) -> float:
-    scores = setting.kind.metrics(outputs, targets, torch.ones(1, len(targets)))
-    return float(cost(setting.kind, scores))
+    found = [part.found for part in parts]
+    whole = LinearMap(total([m.up for m in found]), total([m.bias for m in found]), found[0].down)
+    return Part(whole, total([part.train for part in parts]), total([part.valid for part in parts]))

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from peter.config import BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
-from peter.methods._counts import matrix, projected
+from peter.methods._counts import matrix, projected, tfidf
 from peter.nn.backbone import Backbone
 from peter.space import Domain
+from peter.task import LinearMap
 
 
 class TfIdfLinear(nn.Module):
@@ -43,13 +44,15 @@ class TfIdfLinear(nn.Module):
     @torch.no_grad()
     def solve(self, train: Examples, valid: Examples, setting: Setting) -> None:
         """Fill all tensors by the kind's convex fit."""
-        from sklearn.feature_extraction.text import TfidfTransformer  # slow to import; answering needs none
+        transformer = tfidf(train.histories, setting.items)
+        seen, new = (transformer.transform(matrix(u.histories, setting.items)) for u in (train, valid))
+        found = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
+        self.fill(found, torch.from_numpy(transformer.idf_))
 
-        transformer = TfidfTransformer(sublinear_tf=True)
-        features = transformer.fit_transform(matrix(train.histories, setting.items))  # [B, V - RESERVED]
-        others = transformer.transform(matrix(valid.histories, setting.items))
-        found = setting.kind.fit_linear((features, train.targets), (others, valid.targets), setting.schema)
-        self.idf[RESERVED:] = torch.from_numpy(transformer.idf_)
+    @torch.no_grad()
+    def fill(self, found: LinearMap, idf: Tensor) -> None:
+        """Become that map over the items that are not reserved, with their idf."""
+        self.idf[RESERVED:] = idf
         self.bias.copy_(found.bias)
         if self.down is None:
             self.weight[:, RESERVED:] = found.up
@@ -59,10 +62,10 @@ class TfIdfLinear(nn.Module):
             self.down[:, RESERVED:] = found.down
 
     @torch.no_grad()
-    def mix(self, outputs: Tensor) -> None:
-        """Follow by a matrix [K, K] over the outputs, or by a factor [1]."""
-        for tensor in (self.weight, self.bias):
-            tensor.copy_(tensor * outputs if outputs.dim() < 2 else outputs @ tensor)
+    def scale(self, share: float) -> None:
+        """Let the outputs count so much."""
+        self.weight.mul_(share)
+        self.bias.mul_(share)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from peter.config import BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Phase, Setting
-from peter.methods._counts import matrix, projected
+from peter.methods._counts import directions, projected, tfidf
 from peter.methods._head import Head
 from peter.nn.backbone import Backbone
 from peter.space import Choice, Domain
@@ -48,17 +48,10 @@ class LsaPatch(nn.Module):
     @torch.no_grad()
     def decompose(self, users: Histories) -> None:
         """Find idf and components; those that so few users do not have stay zero."""
-        from sklearn.decomposition import TruncatedSVD  # slow to import; answering needs none
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from threadpoolctl import threadpool_limits
-
-        transformer = TfidfTransformer(sublinear_tf=True)
-        table = transformer.fit_transform(matrix(users, len(self.idf)))  # [B, V - RESERVED]
-        svd = TruncatedSVD(min(len(self.components), *table.shape), random_state=0)
-        with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
-            svd.fit(table)
+        transformer = tfidf(users, len(self.idf))
+        axes = directions(users, len(self.idf), transformer, len(self.components))
         self.idf[RESERVED:] = torch.from_numpy(transformer.idf_)
-        self.components[: len(svd.components_), RESERVED:] = torch.from_numpy(svd.components_).float()
+        self.components[: len(axes), RESERVED:] = axes
 
     @torch.no_grad()
     def solve(self, train: Examples, valid: Examples, setting: Setting) -> None:
@@ -68,7 +61,7 @@ class LsaPatch(nn.Module):
         seen, new = (
             (projected(users.histories, self.idf, self.components), users.targets) for users in (train, valid)
         )
-        self.head.solve(seen, new, setting)
+        self.head.fill(setting.kind.fit_linear(seen, new, setting.schema))  # weak directions stay weak
 
 
 class Lsa:

@@ -21,7 +21,7 @@ class Options(DeepOptions):
     ] = "serial2"  # the paper's figure 3 b, c, c in the authors' code, d, d without its inner identity, e
     reduction: int = 8  # C / D; PeterRec's own setting
     activation: Literal["gelu", "relu", "leaky_relu"] = "gelu"
-    blocks: str = "all"  # or "6:8", the last two of eight: cheaper, as nothing below is descended through
+    blocks: str = "all"  # none, or "6:8", the last two of eight: cheaper, as nothing below them descends
     second_norm: bool = True  # train a copy of each patched block's second LayerNorm
 
 

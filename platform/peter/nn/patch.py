@@ -156,7 +156,7 @@ def require_blocks(blocks: range | None, body: Backbone) -> range:
     """Those blocks, or all of them for None. Raises InputError for blocks that the body does not have."""
     every = range(body.sites // 2)
     chosen = every if blocks is None else blocks
-    if not chosen or chosen[0] < 0 or chosen[-1] > every[-1]:
+    if chosen.start > chosen.stop or not set(chosen) <= set(every):
         raise InputError(
             f"Blocks {chosen.start} to {chosen.stop - 1} cannot be patched; "
             f"the backbone has blocks 0 to {every[-1]}."
