@@ -196,7 +196,7 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tenso
     if len(present) < 2:
         yield weight, bias
         return
-    model = LogisticRegression(warm_start=True, tol=1e-5, max_iter=1000)
+    model = LogisticRegression(warm_start=True, tol=1e-4, max_iter=1000)
     for strength in STRENGTHS:
         # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
         with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():

@@ -1,0 +1,275 @@
+"""What the examples share: cells of an experiment, measured once and kept, and sections of a report.
+
+A cell is one method on one task of one data set under one split. Its record goes to a file as soon as it is
+measured, so that a run that is stopped goes on where it was; a table is made of records and of nothing else.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded: idle threads rest
+
+import torch
+from scipy.stats import t
+
+from peter.config import BackboneConfig, PretrainConfig, from_options
+from peter.data.labels import read_labels
+from peter.data.sources import SOURCES, Source
+from peter.methods import Examples, method
+from peter.nn.init import generator
+from peter.progress import Silent
+from peter.registry import backbones
+from peter.services.events import import_events
+from peter.services.fitting import calibrated, epochs
+from peter.services.kinds import choose
+from peter.services.labelled import Labelled
+from peter.services.pretrain import pretrain
+from peter.services.recipes import Recipe
+from peter.services.requests import Request
+from peter.services.workspace import Workspace
+from peter.task import cost
+from peter.training.bootstrap import interval, resample
+
+Record = dict[str, Any]
+CHUNK = 6  # cells of one split between two records that are kept
+LESS_IS_BETTER = {"log_loss", "ece", "mae", "rmse"}
+HERE = Path(__file__).parent.parent
+HEAD = """# Results
+
+Every figure on this page was measured and written by `make results`; nothing is typed by hand.
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row of a table."""
+
+    label: str
+    method: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured at once."""
+
+    data: str
+    task: str
+    contender: Contender
+    salt: str = "s0"  # of the user split; each has a backbone of its own
+    seed: int = 0
+    share: float = 1.0  # of the training users' labels
+    backbone: tuple[str, ...] = ("epochs=20",)  # settings of its shape and of its pre-training
+    fit: tuple[str, ...] = ("threads=1",)
+
+    @property
+    def key(self) -> str:
+        """Names the record: everything that decides it, the row's label apart."""
+        decides = dataclasses.asdict(self)
+        del decides["contender"]["label"]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+class Records:
+    """Measured cells in a file of JSON lines; only the process that runs the experiment writes."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root, self.path = root, root / "records.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.known = {record["key"]: record for record in map(json.loads, lines)}
+
+    def measure(self, cells: Sequence[Cell], jobs: int) -> list[Record]:
+        """A record for each cell, in that order; first the backbones of all splits, then cells by the few."""
+        missing = list({cell.key: cell for cell in cells if cell.key not in self.known}.values())
+        splits: dict[tuple[str, ...], list[Cell]] = {}
+        for cell in missing:
+            splits.setdefault((cell.data, cell.salt, *cell.backbone), []).append(cell)
+        chunks = [some[at : at + CHUNK] for some in splits.values() for at in range(0, len(some), CHUNK)]
+        if chunks:
+            with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+                list(pool.map(_pretrained, [self.root] * len(splits), [some[0] for some in splits.values()]))
+                waiting = [pool.submit(_measured, self.root, chunk) for chunk in chunks]
+                for done, finished in enumerate(as_completed(waiting), 1):
+                    for record in finished.result():
+                        self._keep(record)
+                    print(f"{done} of {len(chunks)} parts measured", flush=True)
+        return [{**self.known[cell.key], "label": cell.contender.label, "cell": cell} for cell in cells]
+
+    def _keep(self, record: Record) -> None:
+        self.known[record["key"]] = record
+        with self.path.open("a") as file:
+            file.write(f"{json.dumps(record)}\n")
+
+
+def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None) -> None:
+    """Write the files of a data set (`peter demo` knows it, or `write` is given) and import its events."""
+    folder = root / data
+    if not (folder / "ready").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        source = (write or SOURCES[data])(folder)
+        workspace = Workspace.create(_url(folder))
+        import_events(workspace, [source.events], "log", None, None, None, 1, 1, Silent())
+        workspace.registry.dispose()
+        (folder / "ready").touch()
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder}/.peter/registry.db"
+
+
+def _pretrained(root: Path, cell: Cell) -> str:
+    """The name of the cell's backbone, which is made if it is not there."""
+    shape, config = from_options(cell.backbone, BackboneConfig(), PretrainConfig(threads=1, salt=cell.salt))
+    name = f"b{hashlib.sha256(repr((shape, config)).encode()).hexdigest()[:12]}"
+    workspace = Workspace.open(_url(root / cell.data))
+    pretrain(workspace, "log", name, shape, config, Silent())
+    workspace.registry.dispose()
+    return name
+
+
+def _measured(root: Path, cells: Sequence[Cell]) -> list[Record]:
+    backbone = _pretrained(root, cells[0])
+    workspace = Workspace.open(_url(root / cells[0].data))
+    records = [_record(workspace, root, backbone, cell) for cell in cells]
+    workspace.registry.dispose()
+    return records
+
+
+def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Record:
+    request = _request(workspace, root, backbone, cell)
+    users = _fewer(request.users, cell)
+    begin = time.perf_counter()
+    patch = method(request.recipe.method).build(request.setting, request.recipe.options)
+    reports = list(epochs(patch, request.recipe, request.setting, users, Silent()))
+    made = calibrated(request.recipe, request.setting, patch, users.valid)
+    seconds = time.perf_counter() - begin
+    test = users.test
+    answer, everyone = made.answer(test.histories), torch.ones(1, len(test.targets))
+    found = request.kind.metrics(answer, test.targets, everyone)
+    each = request.kind.metrics(answer, test.targets, torch.eye(len(test.targets)))
+    costs = cost(request.kind, each)  # [B] the primary metric of each user alone
+    prior = request.kind.prior(users.train.targets, request.schema)
+    known_nothing = request.kind.metrics(prior.expand(len(test.targets), -1), test.targets, everyone)
+    return {
+        "key": cell.key,
+        "metrics": {name: float(value) for name, value in found.items()},
+        "majority": {name: float(value) for name, value in known_nothing.items()},
+        "costs": costs.tolist(),
+        "params": made.params,
+        "seconds": seconds,
+        "curve": [abs(each.valid_score) for each in reports if each.train_loss is not None],
+        "users": [len(part.targets) for part in (users.train, users.valid, users.test)],
+    }
+
+
+def _request(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Request:
+    with workspace.registry.read() as session:
+        row = backbones.get(session, backbone)
+    table = read_labels(root / cell.data / f"{cell.task}.csv")
+    settings = [*cell.fit, *cell.contender.settings]
+    recipe = Recipe.make(choose(table, None), cell.contender.method, settings, cell.seed)
+    return Request.read(workspace, cell.task, table, row, recipe)
+
+
+def _fewer(users: Labelled, cell: Cell) -> Labelled:
+    """A share of the training users, the same for every contender; validation and test users stay."""
+    count = len(users.train.targets)
+    kept = torch.randperm(count, generator=generator(cell.salt, cell.seed))[: round(cell.share * count)]
+    kept = kept.sort().values
+    train = Examples(users.train.histories.select(kept), users.train.targets[kept])
+    return dataclasses.replace(users, train=train)
+
+
+def gain(ours: Record, theirs: Record, metric: str) -> float:
+    """How much better ours is; more is better."""
+    difference: float = ours["metrics"][metric] - theirs["metrics"][metric]
+    return -difference if metric in LESS_IS_BETTER else difference
+
+
+def on_users(ours: Record, theirs: Record) -> str:
+    """The gain in the primary metric with its paired bootstrap interval over the test users of one split."""
+    gains = torch.tensor(theirs["costs"]) - torch.tensor(ours["costs"])  # [B]
+    drawn = resample(len(gains)) @ gains / len(gains)
+    return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**interval(float(gains.mean()), drawn))
+
+
+def corrected(values: Sequence[float], users: Sequence[int]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of a figure over splits that share most of their users.
+
+    Splits are no independent samples: the variance is widened by test users per training user (Nadeau and
+    Bengio, Inference for the generalization error, 2003).
+
+    Args:
+        values: one a split.
+        users: training, validation and test users of a split.
+    """
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, -math.inf, math.inf
+    spread = statistics.variance(values) * (1 / len(values) + users[2] / users[0])
+    half = float(t.ppf(0.975, len(values) - 1)) * math.sqrt(spread)
+    return mean, mean - half, mean + half
+
+
+def told(values: Sequence[float], users: Sequence[int]) -> str:
+    """`+0.012 [+0.003, +0.021]`."""
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*corrected(values, users))
+
+
+def spread(values: Sequence[float]) -> str:
+    """`0.712 ± 0.013`, the standard deviation over splits or seeds."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first hold numbers."""
+    head = [list(columns), ["---", *["---:"] * (len(columns) - 1)]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows]) + "\n"
+
+
+def section(path: Path, name: str, text: str) -> None:
+    """Put `text` into the report under its name, in place of what stood there, with versions and date."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    versions = ", ".join(
+        f"{package} {version(package)}" for package in ("peter-rec", "torch", "scikit-learn")
+    )
+    made = f"*Measured on {date.today()} with {versions}, Python {platform.python_version()}.*"
+    report = path.read_text() if path.exists() else HEAD
+    part = f"{begin}\n{text.strip()}\n\n{made}\n{end}"
+    if begin in report:
+        before, rest = report.split(begin)
+        report = f"{before}{part}{rest.split(end)[1]}"
+    else:
+        report = f"{report.rstrip()}\n\n{part}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report)
+
+
+def main(report: Callable[[Path, Path, bool, int], None], about: str) -> None:
+    """The command line of an example: `--small` for a corner of it, which writes nothing into docs/."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="a corner of it, in minutes")
+    parser.add_argument("--jobs", type=int, default=2, help="splits that are measured at once")
+    parser.add_argument("--root", type=Path, default=HERE / "build", help="where data and records are kept")
+    given = parser.parse_args()
+    root = given.root / ("small" if given.small else "full")
+    page = root / "results.md" if given.small else HERE / "docs" / "results.md"
+    report(root, page, given.small, given.jobs)
+    print(f"written to {page}")
