@@ -50,6 +50,7 @@ LEAVES = {  # found by discovery, imported by nobody; longest name first
         "peter.training.metrics",
         "peter.training.bootstrap",
         "peter.training.calibration",
+        "peter.training.ranking",
         "peter.errors",
         "peter.config",
     ),

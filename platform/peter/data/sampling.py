@@ -1,4 +1,6 @@
-"""Negative sampling: which items a sampled softmax compares the right one with, and their odds."""
+"""Negative sampling: which items the right one is compared with, and their odds."""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -29,3 +31,49 @@ class FrequencySampler:
         """[count] int64 rows, with replacement."""
         at = torch.rand(count, dtype=torch.float64, generator=generator) * self._cumulative[-1]
         return torch.searchsorted(self._cumulative, at, right=True).clamp(max=len(self._cumulative) - 1)
+
+
+def uniform(counts: Tensor) -> Tensor:
+    """[K] every item alike."""
+    return torch.full_like(counts, 1 / len(counts), dtype=torch.float64)
+
+
+def frequency(counts: Tensor) -> Tensor:
+    """[K] in proportion to counts [K] by item, an unseen one as if it were there once."""
+    seen = counts.clamp(min=1).double()
+    return seen / seen.sum()
+
+
+def lambdafm(counts: Tensor, rho: float = 0.3) -> Tensor:
+    """[K] proportional to exp(-(rank + 1) / (rho K)), the commonest item having rank 0 (ties: by row).
+
+    The static sampler of LambdaFM (Yuan et al., CIKM 2016, section 4.1). Entry i is the odds of item i, not of
+    the item that has rank i.
+    """
+    rank = torch.empty(len(counts), dtype=torch.float64)
+    rank[counts.argsort(descending=True, stable=True)] = torch.arange(len(counts), dtype=torch.float64)
+    return (-(rank + 1) / (rho * len(counts))).softmax(0)
+
+
+SAMPLERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "uniform": uniform,
+    "frequency": frequency,
+    "lambdafm": lambdafm,
+}
+
+
+def avoiding(
+    probability: Tensor, positives: Tensor, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw `count` items a user by `probability` [K], none of them among its `positives` [B, M] (-1: none).
+
+    Returns:
+        Items [B, count], drawn with replacement, and the logarithms of their odds among those that may be
+        drawn, of the same shape. A user who has all items is given any of them.
+    """
+    odds = probability.float().expand(len(positives), -1)  # [B, K]
+    padded = torch.cat([odds, odds[:, :1]], 1)  # a last column that takes what is none
+    allowed = padded.scatter(1, torch.where(positives < 0, len(probability), positives), 0.0)[:, :-1]
+    allowed = torch.where(allowed.sum(1, keepdim=True) > 0, allowed, odds)
+    drawn = torch.multinomial(allowed, count, replacement=True, generator=generator)
+    return drawn, (allowed.gather(1, drawn) / allowed.sum(1, keepdim=True)).log()

@@ -1,4 +1,8 @@
-"""Softmax cross-entropy over large item tables: full, or sampled; the logits never exist as a whole."""
+"""Losses over item tables: softmax cross-entropy whose logits never exist as a whole, full or sampled;
+and losses of users with several positives, over scores [B, K] that do exist.
+
+In the latter `positives` [B, M] are items of a user, -1 where there is none; users without any count nothing.
+"""
 
 import math
 from typing import Any
@@ -107,3 +111,40 @@ def _loss(*operands: Tensor | None) -> Tensor:
 
 def _positive(h: Tensor, table: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     return (h * F.embedding(targets, table)).sum(1) + bias[targets]  # [N]
+
+
+def positives_softmax(scores: Tensor, positives: Tensor) -> Tensor:
+    """Mean over users of the mean over their positives of the cross-entropy of scores [B, K]."""
+    return _mean_positive(scores.logsumexp(1, keepdim=True) - _own(scores, positives), positives)
+
+
+def positives_sampled(scores: Tensor, positives: Tensor, negatives: Tensor, log_odds: Tensor) -> Tensor:
+    """The same, each positive against the user's `negatives` [B, S] alone, which hold no positive of it.
+
+    A negative's score is lowered by the log of how often it is expected, S times its odds, whose logarithm is
+    `log_odds` [B, S]: see `sampled_softmax`.
+    """
+    against = scores.gather(1, negatives) - log_odds - math.log(negatives.shape[1])  # [B, S]
+    own = _own(scores, positives)
+    return _mean_positive(torch.logaddexp(own, against.logsumexp(1, keepdim=True)) - own, positives)
+
+
+def positives_bpr(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Mean of -log sigmoid(positive - negative) (BPR, Rendle et al., UAI 2009, section 4.1), all pairs of a user.
+
+    By softplus, whose slope lasts where the logarithm of a sigmoid would have become infinite.
+    """
+    gap = scores.gather(1, negatives)[:, None, :] - _own(scores, positives)[:, :, None]  # [B, M, S]
+    return _mean_positive(F.softplus(gap).mean(2), positives)
+
+
+def _own(scores: Tensor, positives: Tensor) -> Tensor:
+    """[B, M] scores of positives; anything where there is none."""
+    return scores.gather(1, positives.clamp(min=0))
+
+
+def _mean_positive(losses: Tensor, positives: Tensor) -> Tensor:
+    """Mean over users of the mean of [B, M] over positives."""
+    real = positives >= 0
+    each = torch.where(real, losses, 0).sum(1) / real.sum(1).clamp(min=1)  # [B]
+    return each.mean()

@@ -1,5 +1,7 @@
 """Temperature scaling: one number, fitted on validation users, that makes probabilities honest."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,7 +9,9 @@ from torch.nn import functional
 COLDEST, HOTTEST = 0.5, 10.0  # few or perfectly separated validation users may not ask for more
 
 
-def temperature(outputs: Tensor, targets: Tensor) -> float:
+def temperature(
+    outputs: Tensor, targets: Tensor, log_loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+) -> float:
     """T that minimises the log-loss of outputs [B, K] / T (Guo et al., ICML 2017, section 4.2).
 
     The log-loss is convex in 1/T, so a bounded search in one dimension finds the minimum. 1 without any user.
@@ -19,7 +23,7 @@ def temperature(outputs: Tensor, targets: Tensor) -> float:
     logits = outputs.double()
 
     def loss(inverse: float) -> float:
-        return float(functional.cross_entropy(logits * inverse, targets))
+        return float(log_loss(logits * inverse, targets))
 
     with torch.inference_mode():
         found = minimize_scalar(

@@ -16,7 +16,7 @@ _CELLS = 1 << 20  # numbers of a block of weight rows that is worked on at once
 
 def accuracy(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Share of users whose largest output is the true one."""
-    return _mean((outputs.argmax(1) == targets).double(), weights)
+    return mean((outputs.argmax(1) == targets).double(), weights)
 
 
 def macro_f1(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def macro_f1(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 def log_loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Mean of minus the logarithm of the true class's probability."""
-    return _mean(functional.cross_entropy(outputs.double(), targets, reduction="none"), weights)
+    return mean(functional.cross_entropy(outputs.double(), targets, reduction="none"), weights)
 
 
 def ece(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -90,7 +90,8 @@ def _per_tie(running: Tensor, ties: Tensor) -> Tensor:
     return running[:, ties].diff(dim=1, prepend=running.new_zeros(len(running), 1))
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean [R] of one value [B] a user."""
     return _sums(values[None, :, None], weights)[0, :, 0] / weights.sum(1, dtype=torch.float64)
 
 

@@ -1,8 +1,10 @@
 """Ranks over the full catalogue and the metrics made of them."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from peter.nn.backbone import Backbone
@@ -40,14 +42,70 @@ def catalogue_ranks(body: Backbone, table: Tensor, bias: Tensor, inputs: Tensor,
     return found
 
 
+@torch.no_grad()
+def positive_ranks(scores: Tensor, positives: Tensor) -> Tensor:
+    """Rank [B, M] of each of a user's `positives` [B, M] (-1: none) among all scores [B, K] but its others.
+
+    Where there is no positive the rank is infinite.
+    """
+    others = masked(scores, positives, -math.inf)  # [B, K]
+
+    def contest(users: Tensor, items: Tensor) -> Tensor:
+        return others[users].scatter(1, items[:, None], scores[users, items][:, None])
+
+    return _each(positives, scores.shape[1], lambda users, items: ranks(contest(users, items), items))
+
+
+@torch.no_grad()
+def sampled_ranks(scores: Tensor, positives: Tensor, negatives: int, seed: int) -> Tensor:
+    """The same among so many `negatives` only, distinct items that are not the user's, each as likely.
+
+    They hang on the seed, the user's positives and the positive in question, not on who else is ranked. A
+    catalogue with fewer items to offer gives all of them.
+    """
+    items = scores.shape[1]
+    drawn = torch.Generator().manual_seed(seed)
+    order = torch.randperm(items, generator=drawn).to(scores.device)
+    marks = torch.randint(2**31, (2, items), generator=drawn).to(scores.device)
+    width = min(items, negatives + positives.shape[1])  # W: enough of them are negatives
+    mine = masked(torch.zeros_like(scores, dtype=torch.bool), positives, True)  # [B, K]
+    user_mark = torch.where(positives < 0, 0, marks[0][positives.clamp(min=0)]).sum(1)  # [B]
+
+    def rank(users: Tensor, own: Tensor) -> Tensor:
+        first = (user_mark[users] + marks[1][own])[:, None]
+        window = order[(first + torch.arange(width, device=first.device)) % items]  # [n, W]
+        free = ~mine[users].gather(1, window)
+        free &= free.cumsum(1) <= negatives
+        against = scores[users].gather(1, window).masked_fill(~free, -math.inf)
+        return ranks(torch.cat([scores[users, own][:, None], against], 1), torch.zeros_like(own))
+
+    return _each(positives, items, rank)
+
+
+def masked(scores: Tensor, positives: Tensor, value: float) -> Tensor:
+    """A copy of [B, K] with `value` at each user's `positives` [B, M], of which -1 is none."""
+    wide = F.pad(scores, (0, 1))  # a last column that takes what is none
+    return wide.scatter(1, torch.where(positives < 0, scores.shape[1], positives), value)[:, :-1]
+
+
+def _each(positives: Tensor, width: int, rank: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`rank` of users and items [n], for all pairs there are, some at a time: [B, M]."""
+    found = torch.full(positives.shape, math.inf, device=positives.device)
+    users, places = (positives >= 0).nonzero(as_tuple=True)
+    for some in torch.arange(len(users)).split(1 + SCORES // width):
+        at = users[some], places[some]
+        found[at] = rank(at[0], positives[at])
+    return found
+
+
+def gains(ranks: Tensor, k: int) -> dict[str, Tensor]:
+    """hit@k, mrr@k and ndcg@k of each answer by its rank, of the ranks' shape, in double precision."""
+    inside = (ranks <= k).double()
+    return {f"hit@{k}": inside, f"mrr@{k}": inside / ranks, f"ndcg@{k}": inside / torch.log2(ranks + 1)}
+
+
 def ranking_metrics(ranks: Tensor, cutoffs: Sequence[int] = CUTOFFS) -> Mapping[str, float]:
     """hit@k, mrr@k and ndcg@k with one answer a user: means over ranks [B]; nothing when there are none."""
-    metrics: dict[str, float] = {}
     if not len(ranks):
-        return metrics
-    for k in cutoffs:
-        inside = (ranks <= k).double()  # [B]
-        metrics[f"hit@{k}"] = float(inside.mean())
-        metrics[f"mrr@{k}"] = float((inside / ranks).mean())
-        metrics[f"ndcg@{k}"] = float((inside / torch.log2(ranks + 1)).mean())
-    return metrics
+        return {}
+    return {name: float(gain.mean()) for k in cutoffs for name, gain in gains(ranks, k).items()}
