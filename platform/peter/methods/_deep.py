@@ -30,6 +30,7 @@ class DeepOptions:
     """What `--set` may change, whatever the trunk. PeterRec as published (on a causal body, serial2 patches)
     is wide=off readout=last tcl=on warm_start=off."""
 
+    deep: bool = True  # the trunk and its head; off: the wide term alone
     readout: PoolName = "all"  # last: the top level at the last event, as in PeterRec
     history: Span = "auto"  # auto: all of it for readout=all, else the newest window
     tcl: bool = False  # end each window by [TCL] (and begin it, if the body is not causal), a trained row
@@ -40,6 +41,20 @@ class DeepOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout} cannot be used; give a number from 0 to below 1.")
+        if not (self.deep or self.wide):
+            raise InputError("With deep=off and wide=off nothing is left to train; give one of them.")
+
+
+class WidePatch(nn.Module):
+    """The wide term of a `DeepPatch` without the rest: what the rest has to beat."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.wide = TfIdfLinear(setting)
+
+    def forward(self, body: Backbone, histories: Histories) -> Tensor:
+        outputs: Tensor = self.wide(body, histories)  # [B, K]
+        return outputs
 
 
 class DeepPatch(nn.Module):
@@ -141,10 +156,15 @@ class Deep:
     peft: Callable[[Any], Mapping[str, Any]]  # keys of adapter_config.json that tell of the trunk
     domains: Callable[[BackboneConfig], Mapping[str, Domain]] = field(default=rates)
 
-    def build(self, setting: Setting, options: DeepOptions) -> DeepPatch:
-        return DeepPatch(self.trunk(setting, options), setting, options)
+    def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
+        return (
+            DeepPatch(self.trunk(setting, options), setting, options) if options.deep else WidePatch(setting)
+        )
 
     def phases(self, patch: nn.Module, setting: Setting, options: DeepOptions) -> Sequence[Phase]:
+        if isinstance(patch, WidePatch):
+            term = patch.wide
+            return [ClosedForm("wide", lambda train, valid: _alone(term, train, valid, setting))]
         assert isinstance(patch, DeepPatch)
 
         def count(train: Examples, valid: Examples) -> None:
@@ -167,9 +187,14 @@ class Deep:
 
     def adapter_config(self, options: DeepOptions) -> Mapping[str, Any]:
         trunk = dict(self.peft(options))
-        parts = {"head": True, "tcl": options.tcl, "wide": options.wide}
+        parts = {"head": options.deep, "tcl": options.tcl, "wide": options.wide}
         saved = [*trunk.pop("modules_to_save", ()), *(name for name, kept in parts.items() if kept)]
         return {**trunk, "modules_to_save": saved, "pooling": options.readout}
 
     def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
         return self.domains(shape)
+
+
+@torch.no_grad()
+def _alone(term: TfIdfLinear, train: Examples, valid: Examples, setting: Setting) -> None:
+    counted(term, train, valid, setting)
