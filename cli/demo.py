@@ -12,7 +12,11 @@ from ._output import Document, Drawing, show
 
 def demo(
     data: Annotated[
-        str, typer.Option("--data", help="movielens-100k, complete-journey, or synthetic (needs no package).")
+        str,
+        typer.Option(
+            "--data",
+            help="movielens-100k, complete-journey, complete-journey-cross, or synthetic (needs no package).",
+        ),
     ] = "movielens-100k",
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,

@@ -47,7 +47,7 @@ def reduced_rank(found: Directions, products: Floats, strength: float, rank: int
     full-rank fit says (Mukherjee and Zhu, 2011, section 2.2).
 
     Returns:
-        up [K, R] and down [R, F] of centred features, equally long; rows that the rank does not fill are zero.
+        up [K, R] and down [R, F] of centred features; what the rank does not fill is zero.
     """
     from sklearn.utils.extmath import randomized_svd
 

@@ -158,8 +158,8 @@ class Recommendation:
     def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
         """Means over users of the mean over their items, of which the others are not ranked.
 
-        hit@k, mrr@k and ndcg@k over the full catalogue, and uni100_ the same among the item and 99 uniform others,
-        a far easier question (Krichene and Rendle, KDD 2020), for comparison with papers that ask it.
+        hit@k, mrr@k and ndcg@k over the full catalogue; and as uni100_ among the item and 99 uniform others, a
+        far easier question (Krichene and Rendle, KDD 2020), for comparison with papers that ask it.
         """
         ranks = positive_ranks(outputs, targets)  # [B, M]
         among = sampled_ranks(outputs, targets, CANDIDATES - 1, DRAW)

@@ -201,12 +201,18 @@ class MethodContract:
         labels = [(str(number),) for number in range(types)]
         return Setting(tiny_body(), ITEMS, kind, kind.schema(labels), seed)
 
+    def users(self, types: int = 2, seed: int = 0) -> tuple[Histories, Tensor]:
+        """Toy users with their types as targets of the kind."""
+        (histories, numbers), setting = toy_users(types=types, seed=seed), self.setting(types)
+        labels = [(str(number),) for number in numbers.tolist()]
+        return histories, setting.kind.encode(labels, setting.schema)
+
     def build(self, setting: Setting) -> nn.Module:
         return self.method.build(setting, self.method.options(**self.settings))
 
     def examples(self, types: int = 2) -> tuple[Examples, Examples]:
         """Training and validation users."""
-        histories, targets = toy_users(types=types)
+        histories, targets = self.users(types)
         train, valid = torch.arange(USERS).split([60, 30])
         return (
             Examples(histories.select(train), targets[train]),
@@ -279,11 +285,11 @@ class MethodContract:
         if not self.learns:
             pytest.skip("nothing can be learnt from so little")
         setting = self.setting()
-        (histories, targets), weights = toy_users(seed=1), torch.ones(1, USERS)
+        (histories, targets), weights = self.users(seed=1), torch.ones(1, USERS)
         outputs = predict(self.fitted(setting), setting.body, histories)
-        prior = setting.kind.prior(toy_users()[1], setting.schema).expand_as(outputs)
+        prior = setting.kind.prior(self.users()[1], setting.schema).expand_as(outputs)
         got, chance = (
-            setting.kind.metrics(x, targets, weights)[setting.kind.primary] for x in (outputs, prior)
+            cost(setting.kind, setting.kind.metrics(x, targets, weights)) for x in (outputs, prior)
         )
         assert got.item() < chance.item()
 

@@ -22,7 +22,7 @@ class TestSoftmax(TaskKindContract):
     kind = kind
     labels = BASKETS * 12
     foreign = "chocolate"
-    hopeless = [("a",)] * 9  # noqa: RUF012
+    hopeless = [("a",)] * 9
 
 
 class TestSampled(TestSoftmax):

@@ -47,8 +47,8 @@ def frequency(counts: Tensor) -> Tensor:
 def lambdafm(counts: Tensor, rho: float = 0.3) -> Tensor:
     """[K] proportional to exp(-(rank + 1) / (rho K)), the commonest item having rank 0 (ties: by row).
 
-    The static sampler of LambdaFM (Yuan et al., CIKM 2016, section 4.1). Entry i is the odds of item i, not of
-    the item that has rank i.
+    The static sampler of LambdaFM (Yuan et al., CIKM 2016, section 4.1). Entry i is the odds of item i, not
+    of the item that has rank i.
     """
     rank = torch.empty(len(counts), dtype=torch.float64)
     rank[counts.argsort(descending=True, stable=True)] = torch.arange(len(counts), dtype=torch.float64)

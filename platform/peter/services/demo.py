@@ -62,7 +62,7 @@ def _add_tasks(
         if task not in finished:
             progress.say(f"task {task}")
             add_task(
-                workspace, task, labels, None, "classification", DEFAULT_METHOD, backbone, None, "", False,
+                workspace, task, labels, None, source.kind, DEFAULT_METHOD, backbone, None, "", False,
                 settings, 0, False, progress,
             )  # fmt: skip
 
