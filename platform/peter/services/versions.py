@@ -121,6 +121,7 @@ def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, A
     valid = evaluate(made_for, users.valid, {"ours": ours.answer(users.valid.histories)}, "ours")
     return {
         "primary": request.kind.primary,
+        "maximise": request.kind.maximise,
         "test": test,
         "valid": valid["metrics"]["ours"],
         "baselines": told["metrics"],
