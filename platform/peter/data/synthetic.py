@@ -201,6 +201,24 @@ class Population:
         table = pl.DataFrame({"user_id": self.user_ids, name: _names(name, labels, 1)})
         table.head(len(table) if users is None else users).write_csv(path)
 
+    def write_choices(self, path: Path, items: int = 40, each: tuple[int, int] = (2, 5)) -> None:
+        """A CSV file of user_id, item_id and timestamp: what users choose in another domain, after all events.
+
+        Item v is of type v mod types. A user chooses (least, most) distinct items, those of its own type ten
+        times as likely as others, and the first of a type twice as likely as the second, and so on.
+        """
+        generator = np.random.default_rng([self.world.seed, self.seed, 3])
+        types = self.world.types
+        place = np.arange(items)
+        fondness = np.where(place % types == self.types[:, None] % types, 10.0, 1.0) / (1 + place // types)
+        keys = np.log(fondness) + generator.gumbel(size=fondness.shape)  # the largest: drawn without return
+        count = generator.integers(each[0], each[1] + 1, size=len(self.types))
+        user, rank = np.nonzero(np.arange(items) < count[:, None])
+        chosen = np.argsort(-keys, axis=1)[user, rank]
+        time = 1_600_000_000 + 3600 * (self.items.shape[1] + 1 + rank)
+        columns = {"user_id": self.user_ids.gather(user), "item_id": _names("c", chosen), "timestamp": time}
+        pl.DataFrame(columns).write_csv(path)
+
 
 def _names(letter: str, numbers: Ints, digits: int = 7) -> pl.Series:
     text = pl.format(letter + "{}", pl.lit(pl.Series(numbers)).cast(pl.String).str.zfill(digits))
