@@ -193,7 +193,7 @@ class Recommendation:
         for user, new in enumerate((best > -math.inf).sum(1).tolist()):  # who has nearly all gets fewer
             items.append([schema["items"][row] for row in rows[user, :new].tolist()])
             odds.append(chances[user, :new].tolist())
-        return Answers(items, [min(1.0, sum(each)) for each in odds], {"item_probabilities": odds})
+        return Answers(items, [min(1.0, sum(each)) for each in odds], {"chances": odds})
 
     def observed(self, labels: tuple[str, ...], schema: Schema) -> Any:
         """Nothing: items that a user has are no answer to what it will choose."""

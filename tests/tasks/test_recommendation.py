@@ -222,7 +222,7 @@ class TestProfile:
         assert told.probabilities == pytest.approx(
             [float(shares[1:3].sum() / shares[1:].sum()), float(shares[:2].sum()), 1.0]
         )
-        assert [len(each) for each in told.details["item_probabilities"]] == [2, 2, 1]
+        assert [len(each) for each in told.details["chances"]] == [2, 2, 1]
 
     def test_who_has_everything_gets_nothing(self) -> None:
         schema = kind.schema([("a", "b")])

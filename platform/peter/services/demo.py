@@ -79,11 +79,18 @@ def _next(source: Source, user: dict[str, Any]) -> list[str]:
     task, labels = next(iter(source.labels.items()))
     return [
         f"peter profile get {user['user_id']}",
-        f"peter profile query \"{task} = '{user['tasks'][task]['value']}'\" --limit 5",
+        f'peter profile query "{_holds(task, user["tasks"][task]["value"])}" --limit 5',
         f"peter task add again --labels {_short(labels)}",
         f"peter tune {task} --trials 8",
         "peter verify",
     ]
+
+
+def _holds(task: str, value: Any) -> str:
+    """The condition that a user's answer is this one, or that its list begins so."""
+    if isinstance(value, list):
+        return f"{task}[1] = '{value[0]}'"
+    return f"{task} = '{value}'"
 
 
 def _short(path: Path) -> str:
