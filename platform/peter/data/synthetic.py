@@ -202,10 +202,10 @@ class Population:
         table.head(len(table) if users is None else users).write_csv(path)
 
     def write_choices(self, path: Path, items: int = 40, each: tuple[int, int] = (2, 5)) -> None:
-        """A CSV file of user_id, item_id and timestamp: what users choose in another domain, after all events.
+        """A CSV file of user_id, item_id, timestamp: what users choose in another domain, after all events.
 
         Item v is of type v mod types. A user chooses (least, most) distinct items, those of its own type ten
-        times as likely as others, and the first of a type twice as likely as the second, and so on.
+        times as likely as others, and the n-th of a type 1/n times as likely as the first.
         """
         generator = np.random.default_rng([self.world.seed, self.seed, 3])
         types = self.world.types

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
