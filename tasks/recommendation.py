@@ -1,7 +1,7 @@
 """Items of another domain for users who are new there: what they will choose first."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -20,7 +20,7 @@ from peter.training import metrics
 from peter.training.calibration import temperature
 from peter.training.ranking import CUTOFFS, gains, masked, positive_ranks, sampled_ranks
 
-from ._ridge import directions, reduced_rank
+from ._ridge import Floats, directions, reduced_rank
 
 STRENGTHS = tuple(10 ** (half / 2) for half in range(0, -11, -1))  # penalty as a share of the features' power
 PATIENCE = 2  # strengths in a row that may be worse before the search ends
@@ -83,7 +83,7 @@ class Recommendation:
     def width(self, schema: Schema) -> int:
         return len(schema["items"])
 
-    def rank(self, schema: Schema) -> int | None:
+    def rank(self, schema: Schema) -> int:
         return min(self.factors, self.width(schema))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -116,27 +116,18 @@ class Recommendation:
         regression counts, and its strength, are those with the best validation softmax log-loss; without
         validation users the strongest penalty stands.
         """
-        from threadpoolctl import threadpool_limits
-
-        prior, rank = self.prior(train[1], schema), self.rank(schema)
-        spread = (prior.double() / 2).exp().numpy()  # [K]
-        features = _array(valid[0])
-        lowest, best, worse = math.inf, None, 0
-        with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
-            found = directions(_array(train[0]))
-            products = (_matrix(train[1], len(prior)).T @ found.places).T / spread  # [P, K]
-            for share in STRENGTHS:
-                up, down = reduced_rank(found, products, share * found.power.sum(), rank)
-                fit = torch.from_numpy((features @ down.T - down @ found.mean) @ up.T)  # [B, K]
-                scale, loss = self._scale(prior, fit, valid[1])
-                if best is None or loss < lowest:
-                    lowest, best, worse = loss, (scale * up, down), 0
-                elif (worse := worse + 1) == PATIENCE:
-                    break
+        features, lowest, best, worse = _array(valid[0]), math.inf, None, 0
+        prior = self.prior(train[1], schema)
+        for up, down, mean in _path(_array(train[0]), train[1], prior, self.rank(schema)):
+            fit = torch.from_numpy((features @ down.T - down @ mean) @ up.T)  # [B, K]
+            scale, loss = self._scale(prior, fit, valid[1])
+            if best is None or loss < lowest:
+                lowest, best, worse = loss, (scale * up, down, scale * up @ (down @ mean)), 0
+            elif (worse := worse + 1) == PATIENCE:
+                break
         assert best is not None
-        up, down = map(torch.from_numpy, best)
-        level = up @ (down @ torch.from_numpy(found.mean))
-        return LinearMap(up.float(), (prior - level).float(), down.float())
+        tensors = [torch.from_numpy(part).float() for part in best]  # up [K, R], down [R, F], level [K]
+        return LinearMap(tensors[0], prior - tensors[2], tensors[1])
 
     def _scale(self, prior: Tensor, fit: Tensor, targets: Tensor) -> tuple[float, float]:
         """How much a fit [B, K] should count beside the prior, and the loss then."""
@@ -198,6 +189,22 @@ class Recommendation:
     def observed(self, labels: tuple[str, ...], schema: Schema) -> Any:
         """Nothing: items that a user has are no answer to what it will choose."""
         return None
+
+
+def _path(
+    features: Any, targets: Tensor, prior: Tensor, rank: int
+) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """For each strength a map up [K, R], down [R, F] of features without their mean [F], which comes last."""
+    from threadpoolctl import threadpool_limits
+
+    spread = (prior.double() / 2).exp().numpy()  # [K]
+    with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
+        found = directions(features)
+        products = (_matrix(targets, len(prior)).T @ found.places).T / spread  # [P, K]
+    for share in STRENGTHS:
+        with threadpool_limits(1, user_api="blas"):
+            up, down = reduced_rank(found, products, share * float(found.power.sum()), rank)
+        yield up, down, found.mean
 
 
 def _counts(targets: Tensor, items: int) -> Tensor:
