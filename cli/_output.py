@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 Drawing = Iterator["RenderableType"]  # the parts of a page, from the top
 
+LISTED = 24  # values of a list in a cell; `--json` has the others
 PIPE_WIDTH = 200  # columns where no terminal says how wide it is: a cut table is of no use to grep
 
 
@@ -102,5 +103,6 @@ def _words(value: Any) -> str:
         inner = (f"{name} {_words(part)}" for name, part in value.items())
         return interval(value) if _is_interval(value) else ", ".join(inner) or "-"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value)) or "-"
+        more = [f"and {len(value) - LISTED:,} more"] if len(value) > LISTED else []
+        return ", ".join([*map(_words, value[:LISTED]), *more]) or "-"
     return "-" if value is None or value == "" else str(value)

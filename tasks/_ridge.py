@@ -15,12 +15,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Directions:
-    """The principal directions of features [B, F]; ridge regression treats each by itself."""
+    """Users in the principal directions of their features [B, F]; ridge regression treats each by itself."""
 
+    features: Any  # a dense array or a scipy CSR matrix
     mean: Floats  # [F]
-    axes: Floats  # [P, F], orthonormal
     power: Floats  # [P], the largest first: squared singular values of the centred features
-    places: Floats  # [B, P], where the users lie
+    places: Floats  # [B, P]
+
+    def maps(self, coefficients: Floats) -> Floats:
+        """Coefficients [R, P] of places as those [R, F] of centred features; the directions never exist."""
+        found: Floats = np.asarray(self.features.T @ (self.places @ (coefficients / self.power).T)).T
+        return found
 
 
 def directions(features: Any) -> Directions:
@@ -31,20 +36,17 @@ def directions(features: Any) -> Directions:
         return _largest(features, mean)
     if width <= users:
         power, axes = _eigen(_dense(features.T @ features) - users * np.outer(mean, mean))
-        return Directions(mean, axes.T, power, np.asarray(features @ axes) - mean @ axes)
+        return Directions(features, mean, power, np.asarray(features @ axes) - mean @ axes)
     gram = _dense(features @ features.T)
-    gram = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
-    power, places = _eigen(gram)
-    return Directions(
-        mean, np.asarray(features.T @ places).T / np.sqrt(power)[:, None], power, places * np.sqrt(power)
-    )
+    power, places = _eigen(gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean())
+    return Directions(features, mean, power, places * np.sqrt(power))
 
 
 def reduced_rank(found: Directions, products: Floats, strength: float, rank: int) -> tuple[Floats, Floats]:
     """The best map of at most `rank` to outputs, for users' places times targets, products [P, K].
 
     Reduced-rank regression (Izenman, 1975) under the ridge penalty: the leading directions of what the
-    full-rank fit says (Mukherjee and Zhu, 2011, section 2.2).
+    full-rank fit says (Mukherjee and Zhu, 2011).
 
     Returns:
         up [K, R] and down [R, F] of centred features; what the rank does not fill is zero.
@@ -59,7 +61,7 @@ def reduced_rank(found: Directions, products: Floats, strength: float, rank: int
         shrunk[:, None] * products, min(rank, *products.shape), n_iter=6, random_state=0
     )
     up[:, : len(size)] = right.T * np.sqrt(size)
-    down[: len(size)] = np.sqrt(size)[:, None] * (left.T * shrunk) @ found.axes
+    down[: len(size)] = found.maps(np.sqrt(size)[:, None] * (left.T * shrunk))
     return up, down
 
 
@@ -77,7 +79,7 @@ def _largest(features: Any, mean: Floats) -> Directions:
     solver = "arpack" if issparse(features) else "randomized"
     model = PCA(LARGEST, svd_solver=solver, random_state=0)
     places = model.fit_transform(features)
-    return Directions(mean, model.components_, np.square(model.singular_values_), places)
+    return Directions(features, mean, np.square(model.singular_values_), places)
 
 
 def _dense(matrix: Any) -> Floats:

@@ -14,11 +14,11 @@ from peter.data.sampling import SAMPLERS, avoiding
 from peter.diagram import Curve, Diagram
 from peter.errors import InputError
 from peter.nn.init import generator
-from peter.nn.losses import positives_bpr, positives_sampled, positives_softmax
+from peter.nn.losses import masked, positives_bpr, positives_sampled, positives_softmax
 from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
 from peter.training import metrics
 from peter.training.calibration import temperature
-from peter.training.ranking import CUTOFFS, gains, masked, positive_ranks, sampled_ranks
+from peter.training.ranking import CUTOFFS, gains, positive_ranks, sampled_ranks
 
 from ._ridge import Floats, directions, reduced_rank
 
@@ -176,7 +176,7 @@ class Recommendation:
         self, outputs: Tensor, schema: Schema, calibration: Mapping[str, float], known: Labels
     ) -> Answers:
         """The likeliest items that the user is not known to have; the chance that the next is one of them."""
-        scores = masked(outputs.double(), self.encode(known, schema), -math.inf)  # [B, K]
+        scores = masked(outputs, self.encode(known, schema), -math.inf)  # [B, K]
         best, rows = scores.topk(min(self.top, scores.shape[1]))  # [B, top]
         chances = scores.softmax(1).gather(1, rows)
         items: list[list[str]] = []

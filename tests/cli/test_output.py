@@ -84,6 +84,12 @@ def test_a_baseline_is_better_where_more_is_better():
     assert not list(_metrics.better_baselines("next", _patch(maximise=True, bag=_around(0.1))))
 
 
+def test_a_catalogue_does_not_fill_the_screen():
+    page = _drawn(_output.facts({"items": [f"item{at}" for at in range(467)]}), width=400)
+    assert "item23, and 443 more" in page
+    assert "item24" not in page
+
+
 def test_a_card_shows_every_task_and_obeys_no_escape():
     answer = {
         "value": "administrator",

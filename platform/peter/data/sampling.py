@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from peter.data.histories import RESERVED
+from peter.nn.losses import masked
 
 
 class FrequencySampler:
@@ -47,7 +48,7 @@ def frequency(counts: Tensor) -> Tensor:
 def lambdafm(counts: Tensor, rho: float = 0.3) -> Tensor:
     """[K] proportional to exp(-(rank + 1) / (rho K)), the commonest item having rank 0 (ties: by row).
 
-    The static sampler of LambdaFM (Yuan et al., CIKM 2016, section 4.1). Entry i is the odds of item i, not
+    The static sampler of LambdaFM (Yuan et al., CIKM 2016). Entry i is the odds of item i, not
     of the item that has rank i.
     """
     rank = torch.empty(len(counts), dtype=torch.float64)
@@ -72,8 +73,7 @@ def avoiding(
         drawn, of the same shape. A user who has all items is given any of them.
     """
     odds = probability.float().expand(len(positives), -1)  # [B, K]
-    padded = torch.cat([odds, odds[:, :1]], 1)  # a last column that takes what is none
-    allowed = padded.scatter(1, torch.where(positives < 0, len(probability), positives), 0.0)[:, :-1]
+    allowed = masked(odds, positives, 0.0)
     allowed = torch.where(allowed.sum(1, keepdim=True) > 0, allowed, odds)
     drawn = torch.multinomial(allowed, count, replacement=True, generator=generator)
     return drawn, (allowed.gather(1, drawn) / allowed.sum(1, keepdim=True)).log()

@@ -149,3 +149,9 @@ def _mean_positive(losses: Tensor, positives: Tensor) -> Tensor:
     real = positives >= 0
     each = torch.where(real, losses, 0).sum(1) / real.sum(1).clamp(min=1)  # [B]
     return each.mean()
+
+
+def masked(scores: Tensor, positives: Tensor, value: float) -> Tensor:
+    """A copy of [B, K] with `value` at each user's `positives` [B, M], of which -1 is none."""
+    wide = F.pad(scores, (0, 1))  # a last column that takes what is none
+    return wide.scatter(1, torch.where(positives < 0, scores.shape[1], positives), value)[:, :-1]

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from peter.nn.backbone import Backbone
+from peter.nn.losses import masked
 from peter.nn.readout import EVENTS, by_length
 
 CUTOFFS = (5, 10)
@@ -80,12 +80,6 @@ def sampled_ranks(scores: Tensor, positives: Tensor, negatives: int, seed: int) 
         return ranks(torch.cat([scores[users, own][:, None], against], 1), torch.zeros_like(own))
 
     return _each(positives, items, rank)
-
-
-def masked(scores: Tensor, positives: Tensor, value: float) -> Tensor:
-    """A copy of [B, K] with `value` at each user's `positives` [B, M], of which -1 is none."""
-    wide = F.pad(scores, (0, 1))  # a last column that takes what is none
-    return wide.scatter(1, torch.where(positives < 0, scores.shape[1], positives), value)[:, :-1]
 
 
 def _each(positives: Tensor, width: int, rank: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
