@@ -31,10 +31,10 @@ PATIENT = (f"epochs={EPOCHS}", f"patience={EPOCHS}", "caution=0")  # never stopp
 FAITHFUL = ("wide=off", "readout=last", "tcl=on", "warm_start=off", "learning_rate=0.001", *PATIENT)
 DEFAULT = Contender("default", "peter")
 BASELINES = [Contender(name, name) for name in ("bag", "lsa", "probe")]
-WIDE = Contender("wide only", "peter", ("patches=off", "head=off"))
+WIDE = Contender("wide only", "peter", ("deep=off",))
 RIVALS = [*(contender.label for contender in BASELINES), WIDE.label]
 METHODS = [
-    Contender("FineCLS: head on the last state", "peter", (*FAITHFUL, "patches=off")),
+    Contender("FineCLS: head on the last state", "peter", (*FAITHFUL, "blocks=none")),
     Contender("FineLast: last block and head", "last", FAITHFUL),
     Contender("FineAll: everything", "full", FAITHFUL),
     Contender("FineZero: everything, from scratch", "scratch", FAITHFUL),
@@ -59,7 +59,7 @@ INSERTIONS = [
 ABLATION = [
     DEFAULT,
     Contender("without the wide term", "peter", ("wide=off",)),
-    Contender("without patches: wide term and head", "peter", ("patches=off",)),
+    Contender("without patches: wide term and head", "peter", ("blocks=none",)),
     Contender("read-out: last state", "peter", ("readout=last",)),
     Contender("read-out: mean of the last window", "peter", ("readout=mean",)),
     Contender("read-out: last state and mean", "peter", ("readout=concat",)),

@@ -8,7 +8,14 @@ from peter.testing import MethodContract
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off where nothing else is said
     "PeterPaper": (
         "peter",
-        {"readout": "last", "tcl": True, "warm_start": False, "activation": "relu", "reduction": 2},
+        {
+            "readout": "last",
+            "tcl": True,
+            "warm_start": False,
+            "activation": "relu",
+            "reduction": 2,
+            "summary": False,
+        },
     ),
     "PeterSerial1": ("peter", {"insertion": "serial1"}),
     "PeterSerial1Inner": ("peter", {"insertion": "serial1-inner", "readout": "concat"}),
@@ -17,8 +24,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
     "PeterParallelAfter": ("peter", {"insertion": "parallel-after", "dropout": 0.3}),
     "PeterTopBlock": ("peter", {"blocks": "1:2", "second_norm": False, "history": "window"}),
     "PeterNoBlock": ("peter", {"blocks": "none"}),
+    "PeterWideAlone": ("peter", {"wide": True, "deep": False}),
     "PeterCold": ("peter", {"wide": True, "warm_start": False, "tcl": True, "dropout": 0.3}),
-    "LoraNarrow": ("lora", {"rank": 1, "alpha": 4.0, "blocks": "1:2"}),
+    "LoraNarrow": ("lora", {"summary": False, "rank": 1, "alpha": 4.0, "blocks": "1:2"}),
     "LadderAlone": ("ladder", {"reduction": 1, "warm_start": False, "readout": "last"}),
     "LastTwo": ("last", {"blocks": 2, "tcl": True}),
     "FullAlone": ("full", {"readout": "mean", "dropout": 0.5}),

@@ -17,11 +17,13 @@ from peter.testing import ITEMS, MethodContract, fingerprint, tiny_body, toy_use
 from peter.training.fit import fit, predict
 
 PETER = method("peter")
-PAPER: dict[str, Any] = {"wide": False, "readout": "last", "tcl": True, "warm_start": False}
+PAPER: dict[str, Any] = {"wide": False, "summary": False, "readout": "last", "tcl": True, "warm_start": False}
 FRESH = ["serial2", "serial1", "serial1-inner", "parallel-delta"]  # that start as the body itself
 
 
 def build(setting: Setting | None = None, **options: Any) -> DeepPatch:
+    """Without the item summary, unless `options` say otherwise."""
+    options = {"summary": False, **options}
     patch = PETER.build(setting or MethodContract().setting(), PETER.options(**options))
     assert isinstance(patch, DeepPatch)
     return patch
@@ -69,6 +71,12 @@ class TestCount:
             id(tensor) for name, tensor in patch.named_parameters() if not name.startswith("wide.")
         }
 
+    def test_the_item_summary_is_k_more_features(self, setting: Setting) -> None:
+        bare, read = (build(setting, summary=summary) for summary in (False, True))
+        counts = [sum(tensor.numel() for tensor in patch.parameters()) for patch in (bare, read)]
+        assert counts[1] - counts[0] == 2 * 256
+        assert set(read.state_dict()) - set(bare.state_dict()) == {"summary.idf"}
+
     def test_the_paper_itself(self, setting: Setting) -> None:
         """[TCL] is k more; the head reads one state of k numbers."""
         patch = build(setting, **PAPER)
@@ -113,10 +121,13 @@ class TestFresh:
 
     @pytest.mark.parametrize("insertion", FRESH)
     def test_it_starts_as_the_probe(self, insertion: str) -> None:
-        """Before the first epoch, on users nobody was fitted on."""
+        """Before the first epoch, on users nobody was fitted on; but for how sure it is."""
         histories, _ = toy_users(seed=1)
         outputs = []
-        for name, settings in (("probe", {}), ("peter", {"wide": False, "insertion": insertion})):
+        for name, settings in (
+            ("probe", {}),
+            ("peter", {"wide": False, "summary": False, "insertion": insertion}),
+        ):
             made = contract(**settings)
             made.method = method(name)
             setting = made.setting()
@@ -124,7 +135,9 @@ class TestFresh:
             start = made.method.phases(patch, setting, made.method.options(**settings))[0]
             start.fit(*made.examples())  # type: ignore[union-attr]
             outputs.append(predict(patch, setting.body, histories))
-        torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=1e-4)
+        share = float((outputs[0] * outputs[1]).sum() / outputs[0].square().sum())
+        assert share > 0.3
+        torch.testing.assert_close(outputs[1], share * outputs[0], rtol=1e-3, atol=1e-4)
 
     def test_the_seed_alone_decides_and_no_two_tensors_start_alike(self) -> None:
         setting = MethodContract().setting()
@@ -180,6 +193,7 @@ class TestFitted:
     [
         {"blocks": "0-2"}, {"blocks": "1:9"}, {"blocks": "1:1"}, {"blocks": "2:1"},
         {"reduction": 0}, {"reduction": 99}, {"dropout": 1.0}, {"dropout": -0.1},
+        {"deep": False, "wide": False},
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_said(options: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from peter.training.fit import predict
 
 BLOCKS = 3
 DEEP = [name for name in plugins.modules(methods.GROUP) if issubclass(method(name).options, DeepOptions)]
+ALONE = {"wide": False, "summary": False}
 BARE = {"head.weight", "head.bias", "mean", "scale"}  # beside the trunk, without a wide term
 
 
@@ -24,7 +25,7 @@ def setting() -> Setting:
 
 
 def build(name: str, setting: Setting, **options: Any) -> DeepPatch:
-    patch = method(name).build(setting, method(name).options(**{"wide": False, **options}))
+    patch = method(name).build(setting, method(name).options(**{**ALONE, **options}))
     assert isinstance(patch, DeepPatch)
     return patch
 
@@ -37,7 +38,7 @@ def own(patch: DeepPatch) -> dict[str, torch.Tensor]:
 
 def fitted(name: str, setting: Setting, **settings: Any) -> DeepPatch:
     made = MethodContract()
-    made.method, made.settings = method(name), {"wide": False, **settings}
+    made.method, made.settings = method(name), {**ALONE, **settings}
     made.config = replace(made.config, learning_rate=0.01, caution=0.0)
     patch = made.fitted(setting)
     assert isinstance(patch, DeepPatch)

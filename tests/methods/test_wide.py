@@ -132,6 +132,19 @@ class TestBeside:
         }
         assert losses[True] <= losses[False] + 0.02
 
+    def test_without_the_rest_it_is_all_there_is(self, examples: tuple[Examples, Examples]) -> None:
+        """What the rest has to beat: as solved, and nothing descends."""
+        setting, options = CONTRACT.setting(), PETER.options(deep=False)
+        patch = PETER.build(setting, options)
+        (phase,) = PETER.phases(patch, setting, options)
+        phase.fit(*examples)  # type: ignore[union-attr]
+        wide = TfIdfLinear(setting)
+        with torch.no_grad():
+            counted(wide, *examples, setting)
+        assert set(patch.state_dict()) == {"wide.idf", "wide.weight", "wide.bias"}
+        got, expected = (predict(term, setting.body, examples[1].histories) for term in (patch, wide))
+        assert torch.equal(got, expected)
+
     def test_off_means_off(self, examples: tuple[Examples, Examples]) -> None:
         setting = CONTRACT.setting()
         patch = started(setting, examples, wide=False)

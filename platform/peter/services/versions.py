@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import Any
 
 from sqlalchemy.orm import Session
+from torch import Tensor
 
 from peter import faults
 from peter.progress import Progress
@@ -99,8 +100,8 @@ def _label_set(task: models.Task, request: Request, sha256: str) -> models.Label
     return models.LabelSet(
         task=task,
         sha256=sha256,
-        rows=len(request.table.users),
-        users=len(set(request.table.users)),
+        rows=sum(map(len, request.table.labels)),
+        users=len(request.table.users),
         report=report,
     )
 
@@ -114,8 +115,7 @@ def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, A
         if name != request.recipe.method
     }
     answers = {name: contender.answer(users.test.histories) for name, contender in contenders.items()}
-    prior = request.kind.prior(users.train.targets, request.schema)
-    answers["majority"] = prior.expand_as(answers["ours"])
+    answers["majority"] = _majority(request)
     told = evaluate(made_for, users.test, answers, "ours")
     test = told["metrics"].pop("ours")
     valid = evaluate(made_for, users.valid, {"ours": ours.answer(users.valid.histories)}, "ours")
@@ -127,6 +127,14 @@ def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, A
         "differences": told["differences"],
         "users": users.report,
     }
+
+
+def _majority(request: Request) -> Tensor:
+    """Calibrated outputs for test users of who knows nothing but the training labels."""
+    kind, users = request.kind, request.users
+    prior = kind.prior(users.train.targets, request.schema)  # [K]
+    calibration = kind.calibrate(prior.expand(len(users.valid.targets), -1), users.valid.targets)
+    return kind.calibrated(prior.expand(len(users.test.targets), -1), calibration)
 
 
 def _champion(workspace: Workspace, name: str) -> models.Patch | None:
