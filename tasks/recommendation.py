@@ -116,15 +116,18 @@ class Recommendation:
         regression counts, and its strength, are those with the best validation softmax log-loss; without
         validation users the strongest penalty stands.
         """
+        from threadpoolctl import threadpool_limits
+
         features, lowest, best, worse = _array(valid[0]), math.inf, None, 0
         prior = self.prior(train[1], schema)
-        for up, down, mean in _path(_array(train[0]), train[1], prior, self.rank(schema)):
-            fit = torch.from_numpy((features @ down.T - down @ mean) @ up.T)  # [B, K]
-            scale, loss = self._scale(prior, fit, valid[1])
-            if best is None or loss < lowest:
-                lowest, best, worse = loss, (scale * up, down, scale * up @ (down @ mean)), 0
-            elif (worse := worse + 1) == PATIENCE:
-                break
+        with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
+            for up, down, mean in _path(_array(train[0]), train[1], prior, self.rank(schema)):
+                fit = torch.from_numpy((features @ down.T - down @ mean) @ up.T)  # [B, K]
+                scale, loss = self._scale(prior, fit, valid[1])
+                if best is None or loss < lowest:
+                    lowest, best, worse = loss, (scale * up, down, scale * up @ (down @ mean)), 0
+                elif (worse := worse + 1) == PATIENCE:
+                    break
         assert best is not None
         tensors = [torch.from_numpy(part).float() for part in best]  # up [K, R], down [R, F], level [K]
         return LinearMap(tensors[0], prior - tensors[2], tensors[1])
@@ -195,16 +198,11 @@ def _path(
     features: Any, targets: Tensor, prior: Tensor, rank: int
 ) -> Iterator[tuple[Floats, Floats, Floats]]:
     """For each strength a map up [K, R], down [R, F] of features without their mean [F], which comes last."""
-    from threadpoolctl import threadpool_limits
-
     spread = (prior.double() / 2).exp().numpy()  # [K]
-    with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
-        found = directions(features)
-        products = (_matrix(targets, len(prior)).T @ found.places).T / spread  # [P, K]
+    found = directions(features)
+    products = (_matrix(targets, len(prior)).T @ found.places).T / spread  # [P, K]
     for share in STRENGTHS:
-        with threadpool_limits(1, user_api="blas"):
-            up, down = reduced_rank(found, products, share * float(found.power.sum()), rank)
-        yield up, down, found.mean
+        yield *reduced_rank(found, products, share * float(found.power.sum()), rank), found.mean
 
 
 def _counts(targets: Tensor, items: int) -> Tensor:

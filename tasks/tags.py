@@ -22,7 +22,6 @@ MOST_FITTING = 1000  # more distinct values than this are items rather than tags
 STRENGTHS = tuple(10 ** (half / 2) for half in range(-8, 5))  # 1/penalty, the most cautious first
 PATIENCE = 2  # strengths in a row that may be worse before the search ends
 STEPS = 50  # of the solver, for one strength; validation users judge an unfinished fit too
-SURE = 1e-6  # a chance of the prior is at least that far from 0 and 1
 METRICS = {
     "map": tag_metrics.mean_average_precision,
     "log_loss": tag_metrics.log_loss,
@@ -201,11 +200,13 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Any, 
     however many tags there are. A tag that all training users or none have keeps its prior.
     """
     from scipy.optimize import minimize  # half a second to import: only those who fit pay it
+    from scipy.sparse import issparse
+    from scipy.special import expit
     from threadpoolctl import threadpool_limits
 
     truth, users = targets.double().numpy(), len(targets)
     open_ = ((truth.sum(0) > 0) & (truth.sum(0) < users)).astype("float64")  # [K]
-    columns = features.T.tocsr() if hasattr(features, "tocsr") else features.T
+    columns = features.T.tocsr() if issparse(features) else features.T
     shape = (truth.shape[1], features.shape[1] + 1)  # the bias last
 
     def loss(flat: Any, strength: float) -> tuple[float, Any]:
@@ -213,7 +214,7 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Any, 
         weight, bias = flat.reshape(shape)[:, :-1], flat.reshape(shape)[:, -1]
         logits = features @ weight.T + bias  # [B, K]
         losses = np.logaddexp(0, logits) - truth * logits
-        slope = (1 / (1 + np.exp(-logits)) - truth) * open_ / users
+        slope = (expit(logits) - truth) * open_ / users
         inner = (columns @ slope).T + weight / (strength * users)  # [K, F]
         value = (losses.sum(0) @ open_) / users + (weight**2).sum() / (2 * strength * users)
         return value, np.column_stack([inner, slope.sum(0)]).ravel()
