@@ -112,7 +112,7 @@ WORDS = {
     "no name to score": (["profile", "materialize", "--tasks", ""], "'' is not a reference"),
     "another ending": (["profile", "export", "profiles.xlsx"], "neither .parquet nor .csv"),
     "a folder that is not there": (["profile", "export", "nosuch/x.csv"], "choose another place"),
-    "no such demo": (["demo", "--data", "nosuch"], "known: complete-journey, movielens-100k"),
+    "no such demo": (["demo", "--data", "nosuch"], "known: complete-journey, complete-journey-cross, movielens-100k"),
     "another database": (["task", "list", "--registry", "mysql://x"], "mysql cannot hold a registry"),
     "no database": (["task", "list", "--registry", "sqlite:///events.csv"], "is not an SQLite database"),
 }
