@@ -1,7 +1,8 @@
 """Diagrams: what to draw, apart from who draws it (a file, a terminal)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,15 @@ class Curve:
 
 
 Diagram = Matrix | Curve
+_CLASSES = {"matrix": Matrix, "curve": Curve}
+
+
+def to_json(diagram: Diagram) -> dict[str, Any]:
+    """As a version's report keeps it."""
+    return {"diagram": type(diagram).__name__.lower(), **asdict(diagram)}
+
+
+def from_json(kept: Mapping[str, Any]) -> Diagram:
+    """The inverse of `to_json`."""
+    values = dict(kept)
+    return _CLASSES[values.pop("diagram")](**values)

@@ -1,7 +1,8 @@
 """A request for a version: all that decides what it will be, checked and read before anything is written."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -9,11 +10,12 @@ from peter.data.event_log import EventLog
 from peter.data.histories import Histories
 from peter.data.labels import LabelTable
 from peter.data.splits import TRAIN, assign
-from peter.methods import Setting, method
+from peter.methods import OtherTask, Setting, method
 from peter.registry import models
 from peter.services import frozen
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
+from peter.services.neighbours import neighbours
 from peter.services.recipes import Recipe
 from peter.services.workspace import Workspace
 from peter.task import Schema, TaskKind
@@ -30,6 +32,9 @@ class Request:
     log: EventLog
     recipe: Recipe
     users: Labelled
+    others: Callable[[], Sequence[OtherTask]]  # the registry's other tasks on the backbone
+    seeds: int = 1  # fits to report, under as many seeds from the recipe's on; the first makes the version
+    twin: bool = True  # whether to fit the from-scratch twin, for the report and for the gate
 
     @classmethod
     def read(
@@ -39,12 +44,15 @@ class Request:
         table: LabelTable,
         row: models.Backbone,
         recipe: Recipe,
+        seeds: int = 1,
+        twin: bool = True,
     ) -> "Request":
         """Load the backbone and join the labels with its events. Raises InputError."""
         schema = recipe.kind.schema(table.labels)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
-        request = cls(name, table, schema, base, log, recipe, users)
+        others = cache(partial(neighbours, workspace, base, log, name))
+        request = cls(name, table, schema, base, log, recipe, users, others, seeds, twin)
         method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
         return request
 
@@ -56,11 +64,13 @@ class Request:
         table: LabelTable | None = None,
         recipe: Recipe | None = None,
         row: models.Backbone | None = None,
+        seeds: int = 1,
+        twin: bool = True,
     ) -> "Request":
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
         recipe = recipe or Recipe.of(patch)
-        return cls.read(workspace, patch.task.name, table, row or patch.backbone, recipe)
+        return cls.read(workspace, patch.task.name, table, row or patch.backbone, recipe, seeds, twin)
 
     @property
     def kind(self) -> TaskKind:
@@ -71,8 +81,15 @@ class Request:
     def setting(self) -> Setting:
         """What the patch is made for."""
         return Setting(
-            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population
-        )
+            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population,
+            self.others,
+        )  # fmt: skip
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds of its fits."""
+        first = self.recipe.fit.seed
+        return range(first, first + self.seeds)
 
     def population(self) -> Histories:
         """The events of the log's training users, labelled or not."""
@@ -82,4 +99,4 @@ class Request:
     @cached_property
     def identity(self) -> str:
         """The same request is the same version."""
-        return self.recipe.identity(self.table.sha256, self.base.sha256)
+        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds)
