@@ -34,6 +34,17 @@ STYLE = {
 }
 
 
+def plot_champion(document: Mapping[str, Any], directory: Path) -> list[str]:
+    """Draw the diagrams of a task's champion, given the task's document. Raises InputError."""
+    champion = document["champion"]
+    if champion is None:
+        raise InputError(
+            f"Task {document['name']!r} has no champion yet; go on with `peter task add {document['name']}`."
+        )
+    kept = champion["metrics"].get("diagrams", [])
+    return list(map(str, write_plots(directory, f"{document['name']}@{champion['version']}", kept)))
+
+
 def write_plots(directory: Path, reference: str, kept: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Draw the diagrams that a version keeps, `gender@1-confusion.png` and so on; the paths written.
 
@@ -84,7 +95,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _matrix(diagram: Matrix, reference: str) -> "Figure":
-    """Each row shaded by its shares, so that a rare class is as visible as a common one; cells hold counts."""
+    """Rows are shaded by their shares, so that a rare class is as visible as a common one."""
     import numpy as np
 
     counts = np.asarray(diagram.values, dtype=float)  # [rows, columns]
@@ -110,15 +121,10 @@ def _matrix(diagram: Matrix, reference: str) -> "Figure":
 
 
 def _numbers(axes: "Axes", counts: Any, shares: Any) -> None:
-    for (row, column), count in _cells(counts):
-        colour = "white" if shares[row, column] > 0.5 else INK if count else MUTED
-        axes.text(column, row, f"{count:,.0f}", ha="center", va="center", color=colour)
-
-
-def _cells(counts: Any) -> Iterator[tuple[tuple[int, int], float]]:
-    import numpy as np
-
-    yield from np.ndenumerate(counts)
+    for row, line in enumerate(counts):
+        for column, count in enumerate(line):
+            colour = "white" if shares[row, column] > 0.5 else INK if count else MUTED
+            axes.text(column, row, f"{count:,.0f}", ha="center", va="center", color=colour)
 
 
 def _curve(diagram: Curve, reference: str) -> "Figure":
