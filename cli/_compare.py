@@ -17,9 +17,9 @@ def comparison(document: Document) -> Drawing:
         drawn.add_row(_titled(row), *(_measured(row, column) for column in columns), _costs(row))
     yield drawn
     yield (
-        f"On {document['users']['test']:,} test users. Below a method: its trained parameters, and as a share "
-        "of the backbone; below a value: the 95% interval. Last: time to train, to answer one user, and users "
-        "answered a second."
+        f"On {document['users']['test']:,} test users. Below a method: its parameters, also as a share of "
+        "the backbone; below a value: the 95% interval; last: time to train, time to answer one user, and "
+        "users answered a second."
     )
     count, first = document["seeds"]["count"], document["seeds"]["first"]
     if count > 1:

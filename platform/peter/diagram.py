@@ -32,7 +32,7 @@ class Curve:
 
 
 Diagram = Matrix | Curve
-_CLASSES = {"matrix": Matrix, "curve": Curve}
+_CLASSES: Mapping[str, type[Matrix] | type[Curve]] = {"matrix": Matrix, "curve": Curve}
 
 
 def to_json(diagram: Diagram) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def test_new_labels_make_a_version_that_the_gate_judges(workspace: Workspace, pl
     assert made["report"]["version"] == 2
     assert made["report"]["promoted"] == (champion(workspace, "gender") == 2)
     gate = made["report"]["metrics"]["gate"]
-    assert list(gate["gains"]) == ["gender@1", "majority"]
+    assert list(gate["gains"]) == ["gender@1", "bag", "probe", "wide", "majority"]
     assert made["report"]["reason"] == gate["reason"] == made["versions"][-1]["gate"]
+    assert gate["reason"].endswith("; its from-scratch twin was not compared")
     rows = table_rows(workspace.registry)
     assert [labels["users"] for labels in rows["label_set"]] == [300, 300, 250]
     after = train_task(workspace, "gender", labels=path, promote=False)

@@ -110,12 +110,12 @@ def _recipes(
     names = [each for each in dict.fromkeys(chosen) if each != MAJORITY]
     if not names:
         raise InputError("There is no method to compare; give some, such as --methods peter,probe.")
-    kind = Recipe.of(champion).kind
-    known = {
+    kind: Any = Recipe.of(champion).kind
+    known: dict[str, set[str]] = {
         each: {field.name for part in (method(each).options, FitConfig, kind) for field in fields(part)}
         for each in names
     }
-    everything = set().union(*known.values())
+    everything = {key for keys in known.values() for key in keys}
     for setting in settings:
         if (key := setting.partition("=")[0]) not in everything:
             raise UnknownName("setting", key, everything)
@@ -141,7 +141,7 @@ def _fitted(request: Request, recipes: Sequence[Recipe], progress: Progress) -> 
 
 
 def _warm_up(request: Request, recipe: Recipe) -> None:
-    """One epoch that nobody times: the first fit of a process loads libraries, and the first row would pay."""
+    """One epoch that nobody times: the first fit loads libraries, for which the first row would pay."""
     short = replace(recipe, fit=replace(recipe.fit, epochs=1))
     seeded(request, short, recipe.fit.seed, Silent())
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 INK, MUTED, ACCENT = "#1f2933", "#7b8794", "#2b6cb0"
 NUMBERED = 24  # rows of a matrix whose cells still hold a legible number
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same everywhere
     "font.size": 10,
@@ -97,6 +97,7 @@ def _figure(width: float, height: float) -> "Figure":
 def _matrix(diagram: Matrix, reference: str) -> "Figure":
     """Rows are shaded by their shares, so that a rare class is as visible as a common one."""
     import numpy as np
+    from matplotlib.ticker import PercentFormatter
 
     counts = np.asarray(diagram.values, dtype=float)  # [rows, columns]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -114,8 +115,9 @@ def _matrix(diagram: Matrix, reference: str) -> "Figure":
     if len(diagram.rows) <= NUMBERED:
         _numbers(axes, counts, shares)
     _labelled(axes, f"{reference}: {diagram.title}", diagram.column_label, diagram.row_label)
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar = figure.colorbar(image, ax=axes, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label(f"share of each {diagram.row_label}", color=MUTED)
     return figure
 
@@ -129,15 +131,15 @@ def _numbers(axes: "Axes", counts: Any, shares: Any) -> None:
 
 def _curve(diagram: Curve, reference: str) -> "Figure":
     """Points beside the diagonal, as large as users are many behind them, and those users as bars below."""
-    figure = _figure(4.6, 5.2)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    figure = _figure(4.8, 5.9)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))  # the upper one is all but square
     ends = (min(0.0, *diagram.x, *diagram.y), max(1.0, *diagram.x, *diagram.y))
     upper.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     upper.vlines(diagram.x, diagram.x, diagram.y, color=ACCENT, alpha=0.35, linewidth=2, zorder=2)
     most = max(diagram.users)
     sizes = [24 + 160 * users / most for users in diagram.users]
-    upper.scatter(diagram.x, diagram.y, s=sizes, color=ACCENT, edgecolor="white", linewidth=0.8, zorder=3)
-    upper.set(xlim=ends, ylim=ends, aspect="equal")
+    upper.scatter(diagram.x, diagram.y, s=sizes, color=ACCENT, edgecolor="white", zorder=3, clip_on=False)
+    upper.set(xlim=ends, ylim=ends)
     lower.bar(diagram.x, diagram.users, width=0.03 * (ends[1] - ends[0]), color=ACCENT, alpha=0.55)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
