@@ -43,9 +43,9 @@ def test_movielens_has_its_known_numbers(tmp_path: Path, log_of: Callable[..., E
     source, log = gives(tmp_path, "movielens-100k", log_of)
     assert (len(log), log.vocabulary.size - 4, len(log.items)) == (943, 1682, 100_000)
     assert read_labels(source.labels["gender"]).report["distribution"] == {"M": 670, "F": 273}
-    assert len(set(read_labels(source.labels["occupation"]).values)) == 21
+    assert len(set(read_labels(source.labels["occupation"]).labels)) == 21
     ages = read_labels(source.labels["age"])
-    assert ages.values[:2] == ["18-24", "45-54"]  # users 1 and 2 are 24 and 53
+    assert ages.labels[:2] == [("18-24",), ("45-54",)]  # users 1 and 2 are 24 and 53
     assert ages.report["distribution"]["under 18"] == 36
 
 
@@ -57,7 +57,7 @@ def test_complete_journey_has_its_known_numbers(tmp_path: Path, log_of: Callable
     source, log = gives(tmp_path, "complete-journey", log_of)
     assert (len(log), log.vocabulary.size - 4) == (2469, 1911)
     assert log.time_unit == "us"
-    classes = {task: len(set(read_labels(path).values)) for task, path in source.labels.items()}
+    classes = {task: len(set(read_labels(path).labels)) for task, path in source.labels.items()}
     assert classes == {"age": 6, "income": 12, "marital": 2, "household_size": 5, "kids": 4}
 
 

@@ -27,19 +27,18 @@ _COMMON = 20  # values that a report counts
 
 @dataclass(frozen=True)
 class LabelTable:
-    """One label a user, in the order of the file; with timestamps, only events before them may be input."""
+    """Users with their answers, in the order of the file; with times, only events before them may be input.
+
+    A user with several answers has the earliest of their times: nothing after any of them is input.
+    """
 
     users: list[str]
-    values: list[str]
+    labels: list[tuple[str, ...]]  # each user's answers, distinct and sorted
     timestamps: list[int] | None
     time_unit: TimeUnit | None
     column: str
     report: dict[str, Any]  # JSON: rows, users, duplicates, empty, distribution of the commonest values
-
-    @property
-    def labels(self) -> list[tuple[str, ...]]:
-        """Each user's answers."""
-        return [(value,) for value in self.values]
+    conflict: str | None = None  # a sentence on rows that cannot both be a user's only answer; not stored
 
     @cached_property
     def sha256(self) -> str:
@@ -48,7 +47,7 @@ class LabelTable:
 
     def encode(self) -> bytes:
         """One JSON value a line: the column and unit of time, then the rows in order of user."""
-        rows = sorted(zip(self.users, self.values, self.timestamps or repeat(None), strict=False))
+        rows = sorted(zip(self.users, self.labels, self.timestamps or repeat(None), strict=False))
         lines = [{"column": self.column, "time_unit": self.time_unit, "report": self.report}, *rows]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
 
@@ -56,15 +55,18 @@ class LabelTable:
     def decode(cls, data: bytes) -> "LabelTable":
         """The inverse of `encode`, rows in order of user."""
         head, *rows = map(json.loads, data.decode().split("\n")[:-1])
-        users, values, times = map(list, zip(*rows, strict=True))
-        return cls(users=users, values=values, timestamps=None if times[0] is None else times, **head)
+        users, labels, times = map(list, zip(*rows, strict=True))
+        timestamps = None if times[0] is None else times
+        return cls(users=users, labels=[tuple(each) for each in labels], timestamps=timestamps, **head)
 
 
 def read_labels(path: Path, column: str | None = None) -> LabelTable:
     """Read `user_id, <label>[, timestamp]`, or one `column` of a wider table.
 
+    Whether a user may have several answers depends on the task kind: see `LabelTable.conflict`.
+
     Raises:
-        InputError: the file is not a proper table, a value cannot be a label, or a user has two.
+        InputError: the file is not a proper table, or a value cannot be a label.
     """
     table = formats.open_table(path)
     user = formats.find_column(table, None, formats.USER, "give that name to the one with the user ids")
@@ -119,7 +121,8 @@ class _Intake:
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self.table, self.columns = table, columns
-        self.first: dict[str, tuple[int, Sequence[str]]] = {}  # user -> number and values of the first row
+        self.distinct: dict[tuple[str, ...], int] = {}  # values of a row -> number of the first such row
+        self.first: dict[str, int] = {}  # user -> number of the first row
         self.conflicts: list[tuple[int, int]] = []
         self.rows = self.empty = 0
 
@@ -133,75 +136,80 @@ class _Intake:
         if not label:
             self.empty += 1
             return
-        first, known = self.first.setdefault(user, (number, values))
-        if known != values:
-            self.conflicts.append((first, number))
+        if self.distinct.setdefault(tuple(values), number) == number:
+            first = self.first.setdefault(user, number)
+            if first != number:
+                self.conflicts.append((first, number))
 
     def result(self) -> LabelTable:
-        """The table, if nothing was wrong."""
-        self._check_conflicts()
+        """The table, if no row was wrong by itself."""
         if not self.first:
             raise InputError(
                 f"{self.table.path} has nothing in column {self.columns[1]}; name another with --column NAME."
             )
-        users = list(self.first)
-        values = [row[1] for _, row in self.first.values()]
-        self._check_texts(users, values)
-        times, unit = self._times()
-        counts = Counter(values)
+        self._check_texts()
+        earliest, unit = self._times()
+        answers: dict[str, set[str]] = {user: set() for user in self.first}
+        for user, label, *_ in self.distinct:
+            answers[user].add(label)
+        counts = Counter(label for labels in answers.values() for label in labels)
         return LabelTable(
-            users=users,
-            values=values,
-            timestamps=times,
+            users=list(answers),
+            labels=[tuple(sorted(labels)) for labels in answers.values()],
+            timestamps=[earliest[user] for user in answers] if earliest else None,
             time_unit=unit,
             column=self.columns[1],
             report={
                 "rows": self.rows,
-                "users": len(users),
-                "duplicates": self.rows - self.empty - len(users),
+                "users": len(answers),
+                "duplicates": self.rows - self.empty - counts.total(),
                 "empty": self.empty,
                 "distribution": dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMON]),
             },
+            conflict=self._conflict(),
         )
 
-    def _check_conflicts(self) -> None:
+    def _conflict(self) -> str | None:
         if not self.conflicts:
-            return
+            return None
         named = ", ".join(f"{first} and {second}" for first, second in self.conflicts[:_NAMED])
         more = len(self.conflicts) - _NAMED
-        raise InputError(
+        return (
             f"{self.table.path} says different things about one user in {self.table.unit}s {named}"
-            f"{f' and {more} more pairs' if more > 0 else ''}; keep one {self.columns[1]} a user."
+            f"{f' and {more} more pairs' if more > 0 else ''}; keep one {self.columns[1]} a user"
         )
 
-    def _check_texts(self, users: list[str], values: list[str]) -> None:
-        for noun, texts in (("user id", users), (self.columns[1], values)):
+    def _check_texts(self) -> None:
+        users, labels = ([row[at] for row in self.distinct] for at in (0, 1))
+        numbers = list(self.distinct.values())
+        for noun, texts in (("user id", users), (self.columns[1], labels)):
             for at in formats.unclean(pl.Series(texts, dtype=pl.String)).arg_true().head(1):
-                raise formats.unclean_error(self._at(self._number(users[at])), noun, texts[at])
-        odd = {value for value in set(values) if _not_finite(value)}
-        for user, value in zip(users, values, strict=True):
-            if value in odd:
+                raise formats.unclean_error(self._at(numbers[at]), noun, texts[at])
+        odd = {label for label in set(labels) if _not_finite(label)}
+        for label, number in zip(labels, numbers, strict=True):
+            if label in odd:
                 raise InputError(
-                    f"{self._at(self._number(user))}: {value!r} in column {self.columns[1]} is not a label; "
+                    f"{self._at(number)}: {label!r} in column {self.columns[1]} is not a label; "
                     "leave it empty or remove the row."
                 )
 
-    def _times(self) -> tuple[list[int] | None, TimeUnit | None]:
+    def _times(self) -> tuple[dict[str, int] | None, TimeUnit | None]:
+        """Each user's earliest time."""
         if len(self.columns) == 2:
             return None, None
-        rows = list(self.first.values())
-        form = time_format(rows[0][1][2])
-        times = form.epochs([values[2] for _, values in rows])
+        rows = list(self.distinct.items())
+        form = time_format(rows[0][0][2])
+        times = form.epochs([values[2] for values, _ in rows])
         for at in times.is_null().arg_true().head(1):
-            number, values = rows[at]
+            values, number = rows[at]
             raise InputError(
                 f"{self._at(number)}: {values[2]!r} in column {self.columns[2]} is not {form.noun}; "
                 "correct it."
             )
-        return times.to_list(), form.unit
-
-    def _number(self, user: str) -> int:
-        return self.first[user][0]
+        earliest: dict[str, int] = {}
+        for (values, _), time in zip(rows, times.to_list(), strict=True):
+            earliest[values[0]] = min(time, earliest.get(values[0], time))
+        return earliest, form.unit
 
     def _at(self, number: int) -> str:
         return f"{self.table.path}, {self.table.unit} {number}"

@@ -13,6 +13,7 @@ from peter.data.splits import TRAIN, assign
 from peter.methods import OtherTask, Setting, method
 from peter.registry import models
 from peter.services import frozen
+from peter.services.kinds import check_answers
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
 from peter.services.neighbours import neighbours
@@ -48,6 +49,7 @@ class Request:
         twin: bool = True,
     ) -> "Request":
         """Load the backbone and join the labels with its events. Raises InputError."""
+        check_answers(table, recipe.kind)
         schema = recipe.kind.schema(table.labels)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)

@@ -99,8 +99,8 @@ def _label_set(task: models.Task, request: Request, sha256: str) -> models.Label
     return models.LabelSet(
         task=task,
         sha256=sha256,
-        rows=len(request.table.users),
-        users=len(set(request.table.users)),
+        rows=sum(map(len, request.table.labels)),
+        users=len(request.table.users),
         report=report,
     )
 
