@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ._metrics import better, cell, turned
+from ._metrics import ABREAST, better, cell, turned
 from ._output import Document, Drawing, table
 
 COSTS = "train\none user\nbulk"
@@ -12,10 +12,13 @@ def comparison(document: Document) -> Drawing:
     """A row a method, three lines high, so that all of it fits on a narrow terminal."""
     rows = document["methods"]
     columns = list(rows[0]["metrics"]["test"])
-    drawn = table(["", *columns, COSTS], [], right=[*columns, COSTS])
+    abreast, more = columns[:ABREAST], columns[ABREAST:]
+    drawn = table(["", *abreast, COSTS], [], right=[*abreast, COSTS])
     for row in rows:
-        drawn.add_row(_titled(row), *(_measured(row, column) for column in columns), _costs(row))
+        drawn.add_row(_titled(row), *(_measured(row, column) for column in abreast), _costs(row))
     yield drawn
+    if more:
+        yield table(["", *more], ([row["method"], *(_measured(row, each) for each in more)] for row in rows))
     yield (
         f"On {document['users']['test']:,} test users. Below a method: its parameters, also as a share of "
         "the backbone; below a value: the 95% interval; last: time to train, time to answer one user, and "

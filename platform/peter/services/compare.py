@@ -1,8 +1,7 @@
 """Methods side by side on one task: fitted and measured on the same users; nothing is registered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from statistics import fmean, median
 from time import perf_counter
 from typing import Any
@@ -18,7 +17,7 @@ from peter.methods import GROUP, Examples, method
 from peter.progress import Progress, Silent
 from peter.registry import models, patches, runs
 from peter.services import frozen
-from peter.services.contest import MAJORITY, majority, seeded
+from peter.services.contest import MAJORITY, Answering, Majority, seeded
 from peter.services.evaluation import scores, spread
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
@@ -37,13 +36,13 @@ class _Contender:
     """What is compared."""
 
     name: str
-    answers: Sequence[Callable[[Histories], Tensor]]  # calibrated outputs [B, K], one for each seed
+    fits: Sequence[Answering]  # one for each seed
     params: int  # numbers that were trained
     seconds: float  # that a fit took, on average over seeds
 
     def outputs(self, users: Examples) -> list[Tensor]:
         """Calibrated outputs [B, K] of each seed's fit."""
-        return [answer(users.histories) for answer in self.answers]
+        return [fit.answer(users.histories) for fit in self.fits]
 
 
 def compare(
@@ -136,7 +135,7 @@ def _fitted(request: Request, recipes: Sequence[Recipe], progress: Progress) -> 
                 fits.append(seeded(request, recipe, seed, progress))
                 bar.advance(1)
             seconds = fmean(fit.seconds for fit in fits)
-            found.append(_Contender(recipe.method, [fit.answer for fit in fits], fits[0].params, seconds))
+            found.append(_Contender(recipe.method, fits, fits[0].params, seconds))
     return found
 
 
@@ -148,8 +147,8 @@ def _warm_up(request: Request, recipe: Recipe) -> None:
 
 def _majority(request: Request) -> _Contender:
     begin = perf_counter()
-    majority(request, request.users.valid.histories)
-    return _Contender(MAJORITY, [partial(majority, request)], 0, perf_counter() - begin)
+    known = Majority.of(request)
+    return _Contender(MAJORITY, [known], 0, perf_counter() - begin)
 
 
 def _rows(request: Request, found: Sequence[_Contender], backbone_params: int) -> list[dict[str, Any]]:
@@ -179,24 +178,24 @@ def _difference(fits: Sequence[Scored], first: Scored) -> dict[str, Any]:
 
 
 def _seeds(each: _Contender, measured: dict[str, dict[str, list[Scored]]]) -> dict[str, Any]:
-    if len(each.answers) < 2:
+    if len(each.fits) < 2:
         return {}
     return {"seeds": {part: spread(fits[each.name]) for part, fits in measured.items()}}
 
 
 def _speed(each: _Contender, request: Request) -> dict[str, float]:
     """How fast the first fit answers, on as many threads as it was fitted with."""
-    histories, answer = request.users.train.histories, each.answers[0]
+    histories, fit = request.users.train.histories, each.fits[0]
     many = histories.select(torch.arange(min(MANY, len(histories))))
     alone = [histories.select(torch.tensor([at % len(histories)])) for at in range(SINGLE)]
     with threads(request.recipe.fit.threads):
-        answer(alone[0])  # what is made on first use is no part of it
-        single = median(_seconds(answer, user) for user in alone)
-        bulk = median(_seconds(answer, many) for _ in range(BULK))
+        fit.answer(alone[0])  # what is made on first use is no part of it
+        single = median(_seconds(fit, user) for user in alone)
+        bulk = median(_seconds(fit, many) for _ in range(BULK))
     return {"serve_ms_per_user": 1000 * single, "bulk_users_per_second": len(many) / bulk}
 
 
-def _seconds(answer: Callable[[Histories], Tensor], histories: Histories) -> float:
+def _seconds(fit: Answering, histories: Histories) -> float:
     begin = perf_counter()
-    answer(histories)
+    fit.answer(histories)
     return perf_counter() - begin

@@ -34,8 +34,8 @@ def measured(held: Contest) -> dict[str, Any]:
     answers = held.answers(users.test)
     test = scores(request.setting, users.test, answers)
     ours, theirs = test[OURS][0], {name: fits[0] for name, fits in test.items() if name != OURS}
-    raw = {OURS: [held.ours.outputs(users.test.histories)]}
-    valid = {OURS: [held.ours.answer(users.valid.histories)]}
+    raw = {OURS: [held.ours[0].outputs(users.test.histories)]}
+    valid = {OURS: [held.ours[0].answer(users.valid.histories)]}
     drawn = request.kind.diagrams(answers[OURS][0], users.test.targets, request.schema)
     return {
         "primary": request.kind.primary,

@@ -49,7 +49,7 @@ def judge(
 ) -> Verdict:
     """Compare uncalibrated outputs [B, K] of the challenger with those of its rivals on validation users.
 
-    Temperatures are cross-fitted, so that nobody is judged on the users that calibrated him.
+    Calibrations are cross-fitted, so that nobody is judged on the users that calibrated him.
 
     Args:
         rivals: name -> outputs [B, K], the champion's among them.
@@ -116,7 +116,9 @@ def _told(metric: str, gain: Interval) -> str:
 def _crossfitted(kind: TaskKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Each half of the users calibrated on the other half."""
     half = torch.arange(len(targets)) % 2 == 0
-    calibrated = outputs.clone()
-    for mine, other in ((half, ~half), (~half, half)):
-        calibrated[mine] = kind.calibrated(outputs[mine], kind.calibrate(outputs[other], targets[other]))
-    return calibrated
+    parts = [
+        kind.calibrated(outputs[mine], kind.calibrate(outputs[~mine], targets[~mine]))
+        for mine in (half, ~half)
+    ]
+    users = torch.cat([mine.nonzero()[:, 0] for mine in (half, ~half)])
+    return torch.cat(parts)[users.argsort()]

@@ -44,7 +44,7 @@ def _trained(
 ) -> dict[str, Any]:
     before = frozen.fingerprint(request.base.body)
     held = contest(request, progress)
-    ours = held.ours
+    ours = held.ours[0]
     faults.reach("task.add:trained")
     champion = _champion(workspace, request.name)
     verdict = _judged(workspace, held, champion)
@@ -124,7 +124,10 @@ def _judged(workspace: Workspace, held: Contest, champion: models.Patch | None) 
     if champion:
         theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
         rivals = {champion.reference: theirs.outputs(valid.histories), **rivals}
-    outputs, floors = held.ours.outputs(valid.histories), {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}
+    outputs, floors = (
+        held.ours[0].outputs(valid.histories),
+        {TWIN: "its from-scratch twin", MAJORITY: MAJORITY},
+    )
     rival = champion.reference if champion else None
     verdict = gate.judge(request.setting, valid, outputs, rivals, rival, floors)
     return verdict.noting(f"{floors[TWIN]} was not compared") if held.skipped else verdict
