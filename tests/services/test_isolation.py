@@ -84,7 +84,8 @@ LEAKS = {
         """
         path = pathlib.Path({patch!r})
         path.chmod(0o644)
-        path.write_bytes(path.read_bytes()[:-1] + b"\\x00")
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         """,
         "no longer hashes to its name",
     ),
