@@ -13,9 +13,12 @@ def card(user: Document) -> "RenderableType":
     from rich.panel import Panel
 
     given = user["tasks"].values()
+    columns = ["patch", "value", "source", "predicted", "probability"]
+    if any("details" in answer for answer in given):
+        columns.append("details")
     answers = table(
-        ["patch", "value", "source", "predicted", "probability"],
-        (_row(task, answer) for task, answer in user["tasks"].items()),
+        columns,
+        (_row(task, answer)[: len(columns)] for task, answer in user["tasks"].items()),
         right=["probability"],
     )
     backbones = ", ".join(dict.fromkeys(answer["backbone"] for answer in given))
@@ -32,10 +35,12 @@ def card(user: Document) -> "RenderableType":
 
 def _row(task: str, answer: Document) -> list[Any]:
     """An observed value stands beside what the patch alone would have said."""
+    chance = answer["predicted_probability"]
     return [
         f"{task}@{answer['version']}",
         answer["value"],
         answer["source"] + (", in sample" if answer["in_sample"] else ""),
         answer["predicted"],
-        f"{answer['predicted_probability']:.0%}",
+        None if chance is None else f"{chance:.0%}",
+        answer.get("details"),
     ]

@@ -34,7 +34,11 @@ def get(
 @app.command(epilog="""Example: peter profile query "gender = 'F' AND age_p > 0.8\"""")
 def query(
     where: Annotated[
-        str, typer.Argument(metavar="WHERE", help="A SQL condition; task x has the columns x and x_p.")
+        str,
+        typer.Argument(
+            metavar="WHERE",
+            help="A SQL condition; task x has the columns x, x_p and, if its kind tells more, x_details.",
+        ),
     ],
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many users.")] = 100,
     registry: RegistryOption = DEFAULT_REGISTRY,

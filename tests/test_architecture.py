@@ -48,6 +48,8 @@ LEAVES = {  # found by discovery, imported by nobody; longest name first
         "peter.task",
         "peter.diagram",
         "peter.training.metrics",
+        "peter.training.numeric_metrics",
+        "peter.training.tag_metrics",
         "peter.training.bootstrap",
         "peter.training.calibration",
         "peter.errors",

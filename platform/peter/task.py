@@ -32,7 +32,7 @@ class Answers:
 
     values: list[Any]
     probabilities: list[float | None]  # None where the kind has none
-    details: dict[str, list[Any]] = field(default_factory=dict)  # further columns, e.g. an interval's ends
+    details: dict[str, list[Any]] = field(default_factory=dict)  # numbers, texts or lists of numbers, by name
 
 
 class TaskKind(Protocol):
@@ -78,13 +78,17 @@ class TaskKind(Protocol):
         """
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """What turns outputs into honest probabilities, fitted on validation users."""
+        """What turns outputs into honest probabilities or intervals, fitted on validation users."""
 
     def calibrated(self, outputs: Tensor, calibration: Mapping[str, float]) -> Tensor:
-        """Outputs [B, K] with the calibration applied; still logits."""
+        """Outputs [B, K] with the calibration applied, still logits.
+
+        Further columns may follow (an interval's half-width, a threshold): whatever `metrics`, `diagrams` and
+        `profile` must know of the calibration. `metrics` takes outputs without them too.
+        """
 
     def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
-        """Every metric under each row of user weights [R, B] (ones: the plain value)."""
+        """Every metric under each row of user weights [R, B] (ones: the plain value); all are finite."""
 
     def diagrams(self, outputs: Tensor, targets: Tensor, schema: Schema) -> Sequence[Diagram]:
         """Pictures that say more than the metrics do, of calibrated outputs."""
@@ -92,7 +96,7 @@ class TaskKind(Protocol):
     def profile(
         self, outputs: Tensor, schema: Schema, calibration: Mapping[str, float], known: Labels
     ) -> Answers:
-        """Calibrated outputs [B, K] as profile values; `known`: each user's own labels, or nothing."""
+        """Calibrated outputs as profile values; `known`: each user's own labels, or nothing."""
 
     def observed(self, labels: tuple[str, ...], schema: Schema) -> Any:
         """A label file's own answer as `profile` would give it; None where that is no answer."""

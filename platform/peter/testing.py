@@ -6,6 +6,7 @@ class TestMine(MethodContract):
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -135,8 +136,19 @@ class TaskKindContract:
         )
         torch.testing.assert_close(_mapped(features, sparse), answers, rtol=1e-2, atol=1e-2)
 
+    def test_metrics_are_finite_whatever_is_asked(self) -> None:
+        """Also of a constant answer, and of resamples that hold one user only."""
+        schema, targets, outputs = self.world()
+        rows = torch.eye(len(targets)) * len(targets)
+        for answers in (outputs, self.kind.prior(targets, schema).expand_as(outputs)):
+            calibrated = self.kind.calibrated(answers, self.kind.calibrate(answers, targets))
+            for name, values in self.kind.metrics(calibrated, targets, rows).items():
+                assert values.shape == (len(rows),), name
+                assert values.isfinite().all(), name
+
     def test_weights_count_users(self) -> None:
         _, targets, outputs = self.world()
+        outputs = self.kind.calibrated(outputs, self.kind.calibrate(outputs, targets))
         weights = torch.arange(len(targets)).remainder(3).float()[None]
         rows = torch.arange(len(targets)).repeat_interleave(weights[0].long())
         got = self.kind.metrics(outputs, targets, weights)
@@ -151,14 +163,17 @@ class TaskKindContract:
         calibration = self.kind.calibrate(outputs, targets)
         assert calibration == json.loads(json.dumps(self.kind.calibrate(outputs, targets)))
         after = self.kind.calibrated(outputs, calibration)
-        assert after.shape == outputs.shape
+        assert len(after) == len(outputs)
+        assert after.shape[1] >= outputs.shape[1]
+        none = self.kind.calibrate(outputs[:0], targets[:0])
+        assert all(map(math.isfinite, none.values()))
         assert self.score(after, targets) <= self.score(outputs, targets) + 1e-6
 
     def test_a_profile_has_a_value_and_a_probability(self) -> None:
         schema, targets, outputs = self.world()
         calibration = self.kind.calibrate(outputs, targets)
         known: Labels = [(), *self.labels[1:]]
-        told = self.kind.profile(outputs, schema, calibration, known)
+        told = self.kind.profile(self.kind.calibrated(outputs, calibration), schema, calibration, known)
         for column in (told.values, told.probabilities, *told.details.values()):
             assert len(column) == len(outputs)
             assert json.loads(json.dumps(column)) == column
@@ -179,6 +194,7 @@ class TaskKindContract:
 
     def test_diagrams_have_names_of_their_own_and_are_json(self) -> None:
         schema, targets, outputs = self.world()
+        outputs = self.kind.calibrated(outputs, self.kind.calibrate(outputs, targets))
         drawn = self.kind.diagrams(outputs, targets, schema)
         assert len({each.name for each in drawn}) == len(drawn)
         kept = [diagram.to_json(each) for each in drawn]

@@ -112,7 +112,7 @@ def test_a_setting_counts_for_the_methods_that_have_it(peter, place: Path) -> No
 def test_joint_learns_from_the_other_tasks_and_is_never_registered(peter, place: Path) -> None:
     found = peter("task", "compare", "gender", "--methods", "full,joint", *QUICK, "--json").json
     full, joint, _ = found["methods"]
-    tier = 8 * 3 * 4 + 4  # a head from the read-out to its four classes
+    tier = 8 * 4 * 4 + 4  # a head from three levels and the summary to its four classes
     assert joint["params"] == full["params"] + tier
     before = everything(place)
     for words in (

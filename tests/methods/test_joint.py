@@ -57,7 +57,7 @@ def test_every_task_has_a_head_and_all_of_them_are_trained() -> None:
     made = setting(other(), other(types=4, seed=6))
     patch = joint.plugin.build(made, full.Options())
     alone = joint.plugin.build(setting(), full.Options())
-    features = 8 * made.body.levels
+    features = len(patch.own.mean)
     sizes = [sum(each.numel() for each in patch.parameters()) for patch in (patch, alone)]
     assert sizes[0] - sizes[1] == (features + 1) * (3 + 4)
     descent = joint.plugin.phases(patch, made, full.Options())[-1]

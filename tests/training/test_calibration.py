@@ -1,11 +1,11 @@
-"""Temperature scaling finds a known temperature and stays sensible where nothing can be found."""
+"""Temperatures and half-widths are found where known, and stay sensible where nothing can be found."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from peter.training import metrics
-from peter.training.calibration import COLDEST, HOTTEST, temperature
+from peter.training.calibration import COLDEST, HOTTEST, conformal, temperature
 
 
 def draw(users: int, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -42,3 +42,21 @@ def test_one_user_or_none() -> None:
 def test_the_same_users_give_the_same_bits() -> None:
     outputs, targets = draw(200)
     assert temperature(outputs, targets) == temperature(outputs, targets)
+
+
+def test_the_temperature_of_another_loss_is_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(20_000, 2, generator=generator) * 2
+    targets = torch.bernoulli(outputs.sigmoid(), generator=generator)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    assert temperature(outputs * 3, targets, lambda a, b: loss(a, b.double())) == pytest.approx(3, rel=0.04)
+
+
+@pytest.mark.parametrize(("confidence", "place"), [(0.5, 5), (0.75, 8), (0.9, 9), (0.99, 9), (0.01, 1)])
+def test_the_half_width_is_a_residual_of_the_right_rank(confidence: float, place: int) -> None:
+    residuals = torch.tensor([3.0, -1, 4, -2, 9, 7, -8, 5, 6])  # 1 to 9
+    assert conformal(residuals, confidence) == place
+
+
+def test_without_users_there_is_no_width() -> None:
+    assert conformal(torch.zeros(0), 0.9) == 0

@@ -11,30 +11,32 @@ import torch
 from torch import Tensor, nn
 
 from peter.config import BackboneConfig
-from peter.data.histories import Histories
+from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
-from peter.methods._head import Head, moments
+from peter.methods._counts import projected
+from peter.methods._head import Head, moments, side_by_side
 from peter.methods._pool import Part, pooled, solved
-from peter.methods._wide import counted
+from peter.methods._wide import counted, idf
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
 from peter.nn.init import generator, truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
-from peter.nn.view import Trunk
+from peter.nn.view import Trunk, View
 from peter.space import Domain, LogUniform
 
 
 @dataclass(frozen=True)
 class DeepOptions:
     """What `--set` may change, whatever the trunk. PeterRec as published (on a causal body, serial2 patches)
-    is wide=off readout=last tcl=on warm_start=off."""
+    is wide=off summary=off readout=last tcl=on warm_start=off."""
 
     deep: bool = True  # the trunk and its head; off: the wide term alone
     readout: PoolName = "all"  # last: the top level at the last event, as in PeterRec
     history: Span = "auto"  # auto: all of it for readout=all, else the newest window
     tcl: bool = False  # end each window by [TCL] (and begin it, if the body is not causal), a trained row
     wide: bool = True  # a weight per item and class over the whole history, solved first and then left alone
+    summary: bool = True  # read the TF-IDF-weighted mean of the item embeddings over the whole history, too
     warm_start: bool = True  # the head starts from a convex solution on the bare body
     dropout: float = 0.0  # share of the features that each training pass leaves out
 
@@ -57,6 +59,19 @@ class WidePatch(nn.Module):
         return outputs
 
 
+class ItemSummary(nn.Module):
+    """What items a user has had at all, in the trunk's own terms: a mean of its item embedding, [B, C]."""
+
+    idf: Tensor
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.register_buffer("idf", torch.zeros(setting.items))  # [V]
+
+    def forward(self, view: View, histories: Histories) -> Tensor:
+        return projected(histories, self.idf, view.item_table.T)
+
+
 class DeepPatch(nn.Module):
     """A linear head on the standardised read-out of a trunk.
 
@@ -77,7 +92,10 @@ class DeepPatch(nn.Module):
             "tcl", nn.Parameter(torch.empty(setting.body.channels)) if options.tcl else None
         )
         self.read_out = ReadOut(options.readout, options.history, options.tcl)
-        features = self.read_out.width(trunk.view(setting.body, self.tcl))  # F
+        self.summary = ItemSummary(setting) if options.summary else None
+        view = trunk.view(setting.body, self.tcl)
+        self.widths = [self.read_out.width(view), *([len(view.item_table.T)] if options.summary else [])]
+        features = sum(self.widths)  # F
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.head = Head(features, setting)  # F -> K
@@ -93,8 +111,10 @@ class DeepPatch(nn.Module):
         return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
 
     def read(self, body: Backbone, histories: Histories) -> Tensor:
-        """The read-out [B, F] of the trunk."""
-        return self.read_out(self.trunk.view(body, self.tcl), histories)
+        """The read-out [B, F] of the trunk, and the summary behind it."""
+        view = self.trunk.view(body, self.tcl)
+        found = self.read_out(view, histories)
+        return found if self.summary is None else torch.cat([found, self.summary(view, histories)], dim=1)
 
     def standardised(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.scale
@@ -117,21 +137,30 @@ class DeepPatch(nn.Module):
         Linear probing, then fine-tuning: a random head would distort what the body knows (Kumar et al.,
         ICLR 2022). Beside a wide term, both are scaled to what they are worth together.
         """
+        if self.summary is not None:
+            known = self.wide.idf[RESERVED:] if self.wide else idf(setting, train)
+            self.summary.idf[RESERVED:] = known
         features = self.read(setting.body, train.histories)  # [B, F]
         for buffer, value in zip((self.mean, self.scale), moments(features), strict=True):
             buffer.copy_(value)
         if not warm:
             return
-        mine = self.standardised(features).cpu(), train.targets
-        others = self.standardised(self.read(setting.body, valid.histories)).cpu(), valid.targets
-        if self.wide is None or self.counted is None:
-            self.head.fill(setting.kind.fit_linear(mine, others, setting.schema))
-            return
-        own = solved(mine, others, setting)
-        shares = pooled([self.counted, own], train.targets, valid.targets, setting)
-        self.wide.scale(shares[0])
-        self.counted = replace(self.counted, train=shares[0] * self.counted.train)
-        self.head.fill(replace(own.found, up=shares[1] * own.found.up, bias=shares[1] * own.found.bias))
+        mine = self.standardised(features).cpu()
+        others = self.standardised(self.read(setting.body, valid.histories)).cpu()
+        parts = [
+            solved((seen, train.targets), (new, valid.targets), setting)
+            for seen, new in zip(self._blocks(mine), self._blocks(others), strict=True)
+        ]
+        counted = [self.counted] if self.counted else []
+        shares = pooled([*counted, *parts], train.targets, valid.targets, setting)
+        if self.wide and self.counted:
+            self.wide.scale(shares[0])
+            self.counted = replace(self.counted, train=shares[0] * self.counted.train)
+        self.head.fill(side_by_side([part.found for part in parts], shares[len(counted) :]))
+
+    def _blocks(self, features: Tensor) -> Sequence[Tensor]:
+        """Features [B, F] that are solved for apart and then pooled; maps of low rank cannot be."""
+        return [features] if self.head.down is not None else features.split(self.widths, dim=1)
 
     def _dropped(self, features: Tensor) -> Tensor:
         """Some features set to 0, by a draw that the seed and the number of the pass decide."""

@@ -1,5 +1,7 @@
 """The linear map that ends every patch: from features to outputs, of low rank where outputs are many."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,14 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale [F] of features [B, F]; a constant feature has scale 1."""
     scale = features.std(0, correction=0)
     return features.mean(0), scale.where(scale > 0, 1)
+
+
+def side_by_side(maps: Sequence[LinearMap], shares: Sequence[float]) -> LinearMap:
+    """One map of features side by side, each part counting its share; a map of low rank stays alone."""
+    ups, biases = zip(
+        *((share * part.up, share * part.bias) for part, share in zip(maps, shares, strict=True)), strict=True
+    )
+    return LinearMap(torch.cat(ups, dim=1), torch.stack(biases).sum(0), maps[0].down)
 
 
 class Head(nn.Module):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from peter.data.histories import Histories
 from peter.methods import Examples, Setting
 from peter.methods._counts import directions, matrix, tfidf
 from peter.methods._pool import Part, pooled, solved
@@ -19,8 +20,7 @@ def counted(wide: TfIdfLinear, train: Examples, valid: Examples, setting: Settin
     together. A head on their directions is a weight per item too, so both end in one map, no larger than
     either, and what is pooled is never worse than its parts beyond noise.
     """
-    everybody = setting.population()
-    everybody = everybody if len(everybody) else train.histories
+    everybody = _everybody(setting, train)
     transformer = tfidf(everybody, setting.items)
     seen, new = (transformer.transform(matrix(users.histories, setting.items)) for users in (train, valid))
     parts = [solved((seen, train.targets), (new, valid.targets), setting)]
@@ -32,6 +32,17 @@ def counted(wide: TfIdfLinear, train: Examples, valid: Examples, setting: Settin
     whole = _sum(parts, pooled(parts, train.targets, valid.targets, setting))
     wide.fill(whole.found, torch.from_numpy(transformer.idf_))
     return whole
+
+
+def idf(setting: Setting, train: Examples) -> Tensor:
+    """[V - RESERVED] of everybody's counts."""
+    return torch.from_numpy(tfidf(_everybody(setting, train), setting.items).idf_)
+
+
+def _everybody(setting: Setting, train: Examples) -> Histories:
+    """The log's training users, or where there is no log the labelled."""
+    users = setting.population()
+    return users if len(users) else train.histories
 
 
 def _sum(parts: list[Part], shares: list[float]) -> Part:

@@ -36,6 +36,10 @@ class Backbone(Protocol):
     def device(self) -> torch.device:
         """Where its weights are."""
 
+    @property
+    def item_table(self) -> Tensor:
+        """[V, C] the item embedding's weight."""
+
     def site_layer(self, site: int) -> nn.Module:
         """The sub-layer of a site, e.g. a convolution."""
 

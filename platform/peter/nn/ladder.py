@@ -57,6 +57,10 @@ class SideView:
     def device(self) -> torch.device:
         return self.body.device
 
+    @property
+    def item_table(self) -> Tensor:
+        return self.body.item_table
+
     def __call__(self, items: Tensor) -> list[Tensor]:
         with torch.no_grad():
             frozen = self.body(items)  # levels of [L, B, C]

@@ -34,6 +34,10 @@ class View(Protocol):
     def device(self) -> torch.device:
         """Where it computes."""
 
+    @property
+    def item_table(self) -> Tensor:
+        """[V, C] the item embedding."""
+
     def __call__(self, items: Tensor) -> list[Tensor]:
         """`levels` activations [L, B, C] of items [B, L], left-padded with PAD; padded rows are exactly 0."""
 
@@ -70,6 +74,10 @@ class Grafted:
     @property
     def device(self) -> torch.device:
         return self.body.device
+
+    @property
+    def item_table(self) -> Tensor:
+        return self.own.get("item_embedding.weight", self.body.item_table)
 
     def __call__(self, items: Tensor) -> list[Tensor]:
         if not self.own:

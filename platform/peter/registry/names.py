@@ -42,7 +42,7 @@ def check_task(name: str, others: Collection[str]) -> None:
     """Refuse a task name that could not be a profile column beside those of `others`.
 
     Raises:
-        InputError: it is misspelt, reserved, or one of its two columns exists.
+        InputError: it is misspelt, reserved, or one of its columns exists.
         NameTaken: it is one of `others`.
     """
     check("a task", name)
@@ -60,6 +60,6 @@ def check_task(name: str, others: Collection[str]) -> None:
             )
 
 
-def columns(task: str) -> tuple[str, str]:
-    """The profile columns that a task owns: its value and its probability."""
-    return task, f"{task}_p"
+def columns(task: str) -> tuple[str, str, str]:
+    """The profile columns that a task owns: its value, its probability and what else its kind tells."""
+    return task, f"{task}_p", f"{task}_details"

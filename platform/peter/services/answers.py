@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from peter.registry.objects import ObjectStore
 from peter.services import patch_objects
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
+from peter.services.profiles import DETAILS
 
 USERS = 16_384  # a chunk; memory does not grow with the log
 
@@ -36,7 +38,7 @@ class Answerer:
         return cls(patch_objects.load(objects, row, base), labels, taught)
 
     def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
-        """One row a user; see `schema`."""
+        """One row a user; `value` is what the label file observed, else what is `predicted`."""
         kind, schema = self.fitted.setting.kind, self.fitted.setting.schema
         histories = log.histories(rows)
         known = [self.labels.get(user, ()) for user in users]
@@ -44,23 +46,34 @@ class Answerer:
         predicted, chances = told.values, told.probabilities
         observed = [kind.observed(labels, schema) if labels else None for labels in known]
         values = [guess if label is None else label for guess, label in zip(predicted, observed, strict=True)]
-        return pa.table(
-            {
-                "user_id": users,
-                "value": values,
-                "probability": [
-                    chance if label is None else 1.0 for chance, label in zip(chances, observed, strict=True)
-                ],
-                "source": ["predicted" if label is None else "observed" for label in observed],
-                "predicted": predicted,
-                "predicted_probability": chances,
-                "in_sample": [user in self.taught for user in users],
-                "events": histories.lengths.numpy(),
-            }
-        )
+        columns = {
+            "user_id": users,
+            "value": values,
+            "probability": [
+                chance if label is None else 1.0 for chance, label in zip(chances, observed, strict=True)
+            ],
+            "source": ["predicted" if label is None else "observed" for label in observed],
+            "predicted": predicted,
+            "predicted_probability": chances,
+            "in_sample": [user in self.taught for user in users],
+            "events": histories.lengths.numpy(),
+        }
+        table = pa.table({name: _array(values) for name, values in columns.items()})
+        if not told.details:
+            return table
+        details = pa.StructArray.from_arrays(map(_array, told.details.values()), list(told.details))
+        return table.append_column(DETAILS, details)
 
     def tables(self, log: EventLog) -> Iterator[pa.Table]:
         """All users of the log, chunk by chunk."""
         for first in range(0, len(log), USERS):
             rows = np.arange(first, min(first + USERS, len(log)))
             yield self.table(log, rows, log.user_ids[first : first + len(rows)])
+
+
+def _array(values: Any) -> pa.Array:
+    """Of the same type in every chunk, also where a chunk holds no number at all."""
+    array = pa.array(values)
+    if pa.types.is_null(array.type):
+        return array.cast(pa.float64())
+    return array.cast(pa.list_(pa.float64())) if array.type == pa.list_(pa.null()) else array

@@ -9,11 +9,13 @@ import duckdb
 
 from peter.errors import InputError
 from peter.registry import aliases, models, names, profiles
-from peter.services.profiles import provenance
+from peter.services.profiles import DETAILS, provenance
 from peter.services.workspace import Workspace
 
 LONG = "long"  # one row for each user and task, with where the answer comes from
-WIDE = "wide"  # one row a user: user_id, events, then `gender` and `gender_p` for each task
+WIDE = (
+    "wide"  # one row a user: user_id, events, then `gender`, `gender_p` (and `gender_details`) of each task
+)
 # a cell that a spreadsheet would run as a formula gets a quote in front
 _SAFE = r"regexp_replace({0}, '^(\s*[=+@\t\r-])', '''\1') AS {0}"
 _SPREADSHEET_SAFE = f"SELECT * REPLACE ({_SAFE.format('user_id')}, {_SAFE.format('value')}) FROM {LONG}"
@@ -35,10 +37,9 @@ def query(workspace: Workspace, where: str, limit: int) -> dict[str, Any]:
             found = database.view(WIDE).filter(where).order("user_id").limit(limit).to_arrow_table()
         except duckdb.Error as error:
             told = str(error).splitlines()[0]
-            columns = ", ".join(name for table in tables for name in names.columns(table.patch.task.name))
+            columns = ", ".join(database.view(WIDE).columns)
             raise InputError(
-                f"The condition {where!r} cannot be used ({told}); "
-                f"the columns are user_id, events, {columns}."
+                f"The condition {where!r} cannot be used ({told}); the columns are {columns}."
             ) from None
     sources = {table.patch.task.name: provenance(table.patch, table.as_of) for table in tables}
     return {"users": found.to_pylist(), "tables": sources}
@@ -93,8 +94,10 @@ def _views(
         database.execute("SET lock_configuration = true")
         for table, path in zip(tables, paths, strict=True):
             database.execute(f"CREATE VIEW {_source(table)} AS SELECT * FROM read_parquet('{_quoted(path)}')")
-        database.execute(f"CREATE VIEW {LONG} AS {' UNION ALL BY NAME '.join(map(_long, tables))}")
-        database.execute(f"CREATE VIEW {WIDE} AS {_wide(tables)}")
+        telling = {table.id for table in tables if DETAILS in database.view(_source(table)).columns}
+        parts = [_long(table, table.id in telling) for table in tables]
+        database.execute(f"CREATE VIEW {LONG} AS {' UNION ALL BY NAME '.join(parts)}")
+        database.execute(f"CREATE VIEW {WIDE} AS {_wide(tables, telling)}")
         yield database
 
 
@@ -102,24 +105,28 @@ def _source(table: models.ProfileTable) -> str:
     return f'"source {table.patch.task.name}"'
 
 
-def _long(table: models.ProfileTable) -> str:
+def _long(table: models.ProfileTable, telling: bool) -> str:
     came = provenance(table.patch, table.as_of)
+    details = f"to_json({DETAILS})" if telling else "NULL"
     return (
         f"SELECT user_id, '{table.patch.task.name}' AS task, CAST(value AS VARCHAR) AS value, probability, "
         f"{came['version']} AS version, '{came['backbone']}' AS backbone, '{came['as_of']}' AS as_of, "
-        f"events, source, in_sample FROM {_source(table)}"
+        f"events, source, in_sample, CAST({details} AS VARCHAR) AS {DETAILS} FROM {_source(table)}"
     )
 
 
-def _wide(tables: list[models.ProfileTable]) -> str:
-    columns = ", ".join(f'"{name}", "{name}_p"' for name in (table.patch.task.name for table in tables))
-    parts = [
-        f'(SELECT user_id, events AS "events {at}", value AS "{table.patch.task.name}", '
-        f'probability AS "{table.patch.task.name}_p" FROM {_source(table)})'
-        for at, table in enumerate(tables)
-    ]
+def _wide(tables: list[models.ProfileTable], telling: set[int]) -> str:
+    chosen, parts = [], []
+    for at, table in enumerate(tables):
+        sources = ("value", "probability", *([DETAILS] if table.id in telling else []))
+        pairs = zip(sources, names.columns(table.patch.task.name), strict=False)
+        own = {f'"{name}"': source for source, name in pairs}
+        chosen += own
+        columns = ", ".join(f"{source} AS {name}" for name, source in own.items())
+        parts.append(f'(SELECT user_id, events AS "events {at}", {columns} FROM {_source(table)})')
     events = ", ".join(f'"events {at}"' for at in range(len(tables)))
-    return f"SELECT user_id, greatest({events}) AS events, {columns} FROM {' FULL JOIN '.join(_using(parts))}"
+    joined = " FULL JOIN ".join(_using(parts))
+    return f"SELECT user_id, greatest({events}) AS events, {', '.join(chosen)} FROM {joined}"
 
 
 def _using(parts: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from peter.data.histories import Histories
 from peter.methods import Examples, Setting, method
 from peter.progress import Progress
+from peter.services.item_columns import learnt
 from peter.services.labelled import Labelled
 from peter.services.recipes import Recipe
 from peter.training.fit import EpochReport, fit, predict
@@ -26,8 +27,8 @@ class Fitted:
 
     @property
     def params(self) -> int:
-        """Numbers that were trained."""
-        return sum(parameter.numel() for parameter in self.patch.parameters())
+        """Numbers that were trained, weights of items that nothing was learnt about left out."""
+        return learnt(dict(self.patch.named_parameters()), self.setting.items)
 
     def outputs(self, histories: Histories) -> Tensor:
         """Outputs [B, K] as the head gives them."""

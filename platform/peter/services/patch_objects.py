@@ -21,6 +21,7 @@ from peter.registry.columns import canonical
 from peter.registry.objects import ObjectStore
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
+from peter.services.item_columns import packed, unpacked
 from peter.services.recipes import Recipe
 
 CONFIG = "adapter_config"  # one key only: with two, safetensors' bytes are not deterministic
@@ -43,8 +44,7 @@ def adapter_config(fitted: Fitted, base: Frozen) -> dict[str, Any]:
 
 def encode(fitted: Fitted, config: Mapping[str, Any]) -> bytes:
     """The object's bytes: the same patch gives the same bytes."""
-    tensors = {name: tensor.contiguous() for name, tensor in fitted.patch.state_dict().items()}
-    return save(tensors, {CONFIG: canonical(config)})
+    return save(packed(fitted.patch.state_dict(), fitted.setting.items), {CONFIG: canonical(config)})
 
 
 def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
@@ -65,6 +65,7 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
             f"The stored patch of {name} was made for another task or backbone than {base.reference}; "
             "run `peter verify`."
         )
+    tensors = unpacked(tensors, patch.state_dict())
     _require_tensors(patch, tensors, name)
     patch.load_state_dict(tensors)
     return Fitted(recipe, made_for, patch.eval(), row.config["calibration"])

@@ -10,6 +10,7 @@ from peter.data.event_log import EventLog
 from peter.data.histories import Histories
 from peter.data.labels import LabelTable
 from peter.data.splits import TRAIN, assign
+from peter.errors import InputError
 from peter.methods import OtherTask, Setting, method
 from peter.registry import models
 from peter.services import frozen
@@ -45,12 +46,21 @@ class Request:
         table: LabelTable,
         row: models.Backbone,
         recipe: Recipe,
+        usual: Schema | None = None,
         seeds: int = 1,
         twin: bool = True,
     ) -> "Request":
-        """Load the backbone and join the labels with its events. Raises InputError."""
+        """Load the backbone and join the labels with its events.
+
+        Args:
+            usual: what the task's outputs mean so far; kept where it holds for the labels, so that versions
+                can be compared.
+
+        Raises:
+            InputError: of the labels, or of options that do not fit the backbone.
+        """
         check_answers(table, recipe.kind)
-        schema = recipe.kind.schema(table.labels)
+        schema = _schema(recipe.kind, table, usual)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
         others = cache(partial(neighbours, workspace, base, log, name))
@@ -72,7 +82,9 @@ class Request:
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
         recipe = recipe or Recipe.of(patch)
-        return cls.read(workspace, patch.task.name, table, row or patch.backbone, recipe, seeds, twin)
+        usual = patch.config["schema"] if recipe.kind == Recipe.of(patch).kind else None
+        row = row or patch.backbone
+        return cls.read(workspace, patch.task.name, table, row, recipe, usual, seeds, twin)
 
     @property
     def kind(self) -> TaskKind:
@@ -102,3 +114,14 @@ class Request:
     def identity(self) -> str:
         """The same request is the same version."""
         return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds)
+
+
+def _schema(kind: TaskKind, table: LabelTable, usual: Schema | None) -> Schema:
+    fresh = kind.schema(table.labels)  # refuses labels from which nothing can be learnt
+    if usual is None:
+        return fresh
+    try:
+        kind.encode(table.labels, usual)
+    except InputError:
+        return fresh
+    return usual

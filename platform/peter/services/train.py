@@ -50,7 +50,7 @@ def add_task(
         if begun:
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    request = Request.read(workspace, name, table, row, recipe, seeds, twin)
+    request = Request.read(workspace, name, table, row, recipe, seeds=seeds, twin=twin)
 
     def begin(session: Session) -> models.Task:
         outputs = dict(request.schema)

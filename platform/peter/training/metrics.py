@@ -16,28 +16,28 @@ _CELLS = 1 << 20  # numbers of a block of weight rows that is worked on at once
 
 def accuracy(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Share of users whose largest output is the true one."""
-    return _mean((outputs.argmax(1) == targets).double(), weights)
+    return mean((outputs.argmax(1) == targets).double(), weights)
 
 
 def macro_f1(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """F1 averaged over the classes that a row holds, as truth or as prediction."""
     truth = functional.one_hot(targets, outputs.shape[1]).double()  # [B, K]
     guess = functional.one_hot(outputs.argmax(1), outputs.shape[1]).double()  # [B, K]
-    hits, seen = _sums(torch.stack([truth * guess, truth + guess]), weights)  # [R, K] each
+    hits, seen = sums(torch.stack([truth * guess, truth + guess]), weights)  # [R, K] each
     f1 = 2 * hits / seen.where(seen > 0, 1)  # [R, K]
     return torch.sum(f1, 1) / torch.sum(seen > 0, 1)
 
 
 def log_loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Mean of minus the logarithm of the true class's probability."""
-    return _mean(functional.cross_entropy(outputs.double(), targets, reduction="none"), weights)
+    return mean(functional.cross_entropy(outputs.double(), targets, reduction="none"), weights)
 
 
 def ece(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Expected calibration error of the top class over equal-width bins (Guo et al., ICML 2017)."""
     confidence, right, bins = _binned(outputs, targets)
     gap = right - confidence
-    gaps = _sums((functional.one_hot(bins, BINS) * gap[:, None])[None], weights)[0]  # [R, BINS]
+    gaps = sums((functional.one_hot(bins, BINS) * gap[:, None])[None], weights)[0]  # [R, BINS]
     return gaps.abs().sum(1) / weights.sum(1, dtype=torch.float64)
 
 
@@ -77,29 +77,32 @@ def _auc(score: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     ties = score[order].unique_consecutive(return_counts=True)[1].cumsum(0) - 1  # [G] last user of each tie
     truth = truth[order]
     areas = []
-    for rows in _blocks(weights):
+    for rows in blocks(weights):
         rows = rows[:, order]  # [r, B]
-        positive = _per_tie((rows * truth).cumsum(1), ties)  # [r, G]
-        negative = _per_tie((rows * ~truth).cumsum(1), ties)
+        positive = per_tie((rows * truth).cumsum(1), ties)  # [r, G]
+        negative = per_tie((rows * ~truth).cumsum(1), ties)
         below = negative.cumsum(1) - negative / 2  # [r, G] negatives under a tie, and half of those in it
         areas.append((positive * below).sum(1) / (positive.sum(1) * negative.sum(1)))
     return torch.cat(areas)
 
 
-def _per_tie(running: Tensor, ties: Tensor) -> Tensor:
+def per_tie(running: Tensor, ties: Tensor) -> Tensor:
+    """Sums [R, G] within ties from running sums [R, B] of sorted users; `ties`: the last user of each."""
     return running[:, ties].diff(dim=1, prepend=running.new_zeros(len(running), 1))
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return _sums(values[None, :, None], weights)[0, :, 0] / weights.sum(1, dtype=torch.float64)
+def mean(values: Tensor, weights: Tensor) -> Tensor:
+    """[B] under [R, B] -> [R], in double precision."""
+    return sums(values[None, :, None], weights)[0, :, 0] / weights.sum(1, dtype=torch.float64)
 
 
-def _sums(values: Tensor, weights: Tensor) -> Tensor:
+def sums(values: Tensor, weights: Tensor) -> Tensor:
     """[N, B, K] under [R, B] -> [N, R, K], in double precision."""
-    return torch.cat([rows @ values for rows in _blocks(weights)], 1)
+    values = values.double()
+    return torch.cat([rows @ values for rows in blocks(weights)], 1)
 
 
-def _blocks(weights: Tensor) -> Iterator[Tensor]:
+def blocks(weights: Tensor) -> Iterator[Tensor]:
     """Some rows at a time: double precision for all of [R, B] would not fit for many users."""
     for rows in weights.split(max(1, _CELLS // max(1, weights.shape[1]))):
         yield rows.double()

@@ -56,6 +56,11 @@ class NextItNet(nn.Module):
         """Where the weights are."""
         return self.item_embedding.weight.device
 
+    @property
+    def item_table(self) -> Tensor:
+        """[V, C]."""
+        return self.item_embedding.weight
+
     def site_layer(self, site: int) -> nn.Module:
         """The convolution of a site."""
         return self.get_submodule(f"blocks.{site // 2}.conv{site % 2 + 1}")

@@ -1,0 +1,1 @@
+"""Task kinds of our own: each public module is one."""
