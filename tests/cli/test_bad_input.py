@@ -95,6 +95,8 @@ WORDS = {
     "a path for a log": (["data", "show", "../x"], "'../x' is not a reference"),
     "no such backbone to show": (["backbone", "show", "nosuch"], "known: clicks"),
     "no such task to show": (["task", "show", "gendr"], "did you mean gender?"),
+    "no task to compare": (["task", "compare", "gendr"], "did you mean gender?"),
+    "a method that only compares": ([*ADD, "gender.csv", "--method", "joint"], "choose another"),
     "no versions": (["task", "versions", "nosuch"], "known: gender, tier"),
     "no task to train": (["task", "train", "nosuch"], "known: gender, tier"),
     "no such version": (["task", "promote", "gender@2"], "did you mean gender@1"),
