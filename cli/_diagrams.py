@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from peter.diagram import Curve, Matrix, from_json
+
 from ._output import Drawing, table, text
 
 if TYPE_CHECKING:
@@ -16,22 +18,22 @@ WIDTH = 24  # characters of a bar
 
 def diagrams(reference: str, kept: Sequence[Mapping[str, Any]]) -> Drawing:
     """Each diagram that a version keeps, below its title."""
-    for diagram in kept:
-        yield f"{diagram['title']} ({reference}, test users)"
-        yield from _matrix(diagram) if diagram["diagram"] == "matrix" else _curve(diagram)
+    for diagram in map(from_json, kept):
+        yield f"{diagram.title} ({reference}, test users)"
+        yield from _curve(diagram) if isinstance(diagram, Curve) else _matrix(diagram)
 
 
-def _matrix(diagram: Mapping[str, Any]) -> Drawing:
+def _matrix(diagram: Matrix) -> Drawing:
     """Counts; the darker a cell, the larger its share of its row."""
-    names = list(diagram["columns"])
+    names = list(diagram.columns)
     if len(names) > MOST:
         yield f"Its {len(names)} columns do not fit here; draw it with --plots DIR."
         return
     named = len(names) <= FEW and all(len(name) <= SHORT for name in names)
     heads = names if named else [str(number) for number in range(1, len(names) + 1)]
-    first = f"{diagram['row_label']} \\ {diagram['column_label']}"
+    first = f"{diagram.row_label} \\ {diagram.column_label}"
     drawn = table([first, *heads], [], right=heads)
-    for number, (row, counts) in enumerate(zip(diagram["rows"], diagram["values"], strict=True), 1):
+    for number, (row, counts) in enumerate(zip(diagram.rows, diagram.values, strict=True), 1):
         title = text(row if named else f"{number} {row}")
         drawn.add_row(title, *(_shaded(count, count / (sum(counts) or 1)) for count in counts))
     yield drawn
@@ -48,16 +50,14 @@ def _shaded(count: float, share: float) -> "Text":
     return Text(f" {count:,.0f} ", style=f"{ink} on rgb({','.join(map(str, level))})")
 
 
-def _curve(diagram: Mapping[str, Any]) -> Drawing:
+def _curve(diagram: Curve) -> Drawing:
     """A bar is what was found, the mark | where it should end."""
-    top = max(1.0, *diagram["x"], *diagram["y"])
+    low, high = diagram.ends
     rows = (
-        [f"{x:.2f}", _bar(x / top, y / top), f"{y:.2f}", users]
-        for x, y, users in zip(diagram["x"], diagram["y"], diagram["users"], strict=True)
+        [f"{x:.2f}", _bar((x - low) / (high - low), (y - low) / (high - low)), f"{y:.2f}", users]
+        for x, y, users in zip(diagram.x, diagram.y, diagram.users, strict=True)
     )
-    yield table(
-        [diagram["x_label"], "", diagram["y_label"], "users"], rows, right=[diagram["y_label"], "users"]
-    )
+    yield table([diagram.x_label, "", diagram.y_label, "users"], rows, right=[diagram.y_label, "users"])
 
 
 def _bar(expected: float, found: float) -> str:

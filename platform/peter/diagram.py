@@ -30,6 +30,15 @@ class Curve:
     x_label: str
     y_label: str
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of both axes: 0 and 1 for shares, else a little more than the points need."""
+        low, high = min(*self.x, *self.y), max(*self.x, *self.y)
+        if low >= 0 and high <= 1:
+            return 0.0, 1.0
+        margin = (high - low or abs(high)) / 20
+        return low - margin, high + margin
+
 
 Diagram = Matrix | Curve
 _CLASSES: Mapping[str, type[Matrix] | type[Curve]] = {"matrix": Matrix, "curve": Curve}

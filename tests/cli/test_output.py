@@ -100,8 +100,8 @@ def test_calibration_and_what_was_skipped_are_told():
 def test_a_matrix_is_shaded_by_rows_and_too_many_columns_are_left_to_files():
     names = ["F", "[bold]"]
     matrix = {
-        "diagram": "matrix", "title": "Users", "rows": names, "columns": names, "values": [[30, 10], [0, 4]],
-        "row_label": "truth", "column_label": "answer",
+        "diagram": "matrix", "name": "confusion", "title": "Users", "rows": names, "columns": names,
+        "values": [[30, 10], [0, 4]], "row_label": "truth", "column_label": "answer",
     }  # fmt: skip
     page = _drawn(*_diagrams.diagrams("gender@1", [matrix]))
     for word in ("Users (gender@1, test users)", "[bold]", " 30 ", " 10 ", "·"):
@@ -130,6 +130,21 @@ def test_a_matrix_is_shaded_by_rows_and_too_many_columns_are_left_to_files():
 )
 def test_a_bar_has_a_mark_where_it_should_end(expected, found, bar):
     assert _diagrams._bar(expected, found) == bar
+
+
+def test_a_curve_of_quantities_spans_what_it_holds():
+    ages = {
+        "diagram": "curve", "name": "calibration", "title": "Ages", "x": [30.0, 40.0], "y": [34.0, 41.0],
+        "users": [7, 9], "x_label": "mean prediction", "y_label": "mean truth",
+    }  # fmt: skip
+    low, high = (
+        line
+        for line in _drawn(*_diagrams.diagrams("age@1", [ages])).splitlines()
+        if "█" in line or "░" in line
+    )
+    assert low.split()[0::2] == ["30.00", "34.00"]
+    assert low.count("░") > 10
+    assert high.count("█") > 20
 
 
 def test_a_card_shows_every_task_and_obeys_no_escape():

@@ -133,7 +133,7 @@ def _curve(diagram: Curve, reference: str) -> "Figure":
     """Points beside the diagonal, as large as users are many behind them, and those users as bars below."""
     figure = _figure(4.8, 5.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))  # the upper one is all but square
-    ends = (min(0.0, *diagram.x, *diagram.y), max(1.0, *diagram.x, *diagram.y))
+    ends = diagram.ends
     upper.plot(ends, ends, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     upper.vlines(diagram.x, diagram.x, diagram.y, color=ACCENT, alpha=0.35, linewidth=2, zorder=2)
     most = max(diagram.users)
