@@ -18,7 +18,8 @@ def comparison(document: Document) -> Drawing:
         drawn.add_row(_titled(row), *(_measured(row, column) for column in abreast), _costs(row))
     yield drawn
     if more:
-        yield table(["", *more], ([row["method"], *(_measured(row, each) for each in more)] for row in rows))
+        cells = ([row["method"], *(_measured(row, column) for column in more)] for row in rows)
+        yield table(["", *more], cells, right=more)
     yield (
         f"On {document['users']['test']:,} test users. Below a method: its parameters, also as a share of "
         "the backbone; below a value: the 95% interval; last: time to train, time to answer one user, and "

@@ -50,7 +50,7 @@ def _added(reference: str, metrics: Document) -> Iterator[str]:
     if "wide" in metrics["differences"]:
         gain = turned(metrics, metrics["differences"]["wide"])
         yield (
-            f"The neural part of {reference} adds {_signed(gain)} in {metrics['primary']} to its wide term "
+            f"The neural part of {reference} adds {_signed(gain)} in {metrics['primary']} to the wide term "
             "alone (more is better)."
         )
 

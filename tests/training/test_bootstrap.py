@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from peter.training import bootstrap
-from peter.training.bootstrap import Score, interval, intervals, paired, resample, scored, told
+from peter.training.bootstrap import Interval, Score, difference, interval, resample, scored, told
 
 
 def mean(values: Tensor) -> Score:
@@ -16,6 +16,14 @@ def mean(values: Tensor) -> Score:
         return {"mean": weights @ values / weights.sum(1)}
 
     return score
+
+
+def intervals(score: Score, weights: Tensor) -> dict[str, Interval]:
+    return told(scored(score, weights))
+
+
+def paired(a: Score, b: Score, weights: Tensor) -> dict[str, Interval]:
+    return told(difference(scored(a, weights), scored(b, weights)))
 
 
 def test_a_resample_draws_as_many_users_as_there_are() -> None:
@@ -61,7 +69,7 @@ def test_fits_are_averaged_resample_by_resample() -> None:
     first, second, other = (torch.randn(80, generator=generator) for _ in range(3))
     weights = resample(80, 300)
     averaged = bootstrap.mean([scored(mean(first), weights), scored(mean(second), weights)])
-    apart = bootstrap.difference(averaged, scored(mean(other), weights))
+    apart = difference(averaged, scored(mean(other), weights))
     expected = intervals(mean((first + second) / 2 - other), weights)
     assert told(apart)["mean"] == pytest.approx(expected["mean"], abs=1e-6)
     alone = scored(mean(first), weights)

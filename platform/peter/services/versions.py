@@ -16,6 +16,8 @@ from peter.services.running import running
 from peter.services.tasks import report
 from peter.services.workspace import Workspace
 
+FLOORS = {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}  # what no later version may be worse than
+
 
 def make(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
     """Train, evaluate, certify and register the version that `request` asks for; the task's row exists.
@@ -124,13 +126,10 @@ def _judged(workspace: Workspace, held: Contest, champion: models.Patch | None) 
     if champion:
         theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
         rivals = {champion.reference: theirs.outputs(valid.histories), **rivals}
-    outputs, floors = (
-        held.ours[0].outputs(valid.histories),
-        {TWIN: "its from-scratch twin", MAJORITY: MAJORITY},
-    )
+    outputs = held.ours[0].outputs(valid.histories)
     rival = champion.reference if champion else None
-    verdict = gate.judge(request.setting, valid, outputs, rivals, rival, floors)
-    return verdict.noting(f"{floors[TWIN]} was not compared") if held.skipped else verdict
+    verdict = gate.judge(request.setting, valid, outputs, rivals, rival, FLOORS)
+    return verdict.noting(f"{FLOORS[TWIN]} was not compared") if held.skipped else verdict
 
 
 def _comparable(request: Request, champion: models.Patch) -> bool:

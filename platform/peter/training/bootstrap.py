@@ -41,7 +41,7 @@ def scored(score: Score, weights: Tensor) -> Scored:
 
 
 def difference(a: Scored, b: Scored) -> Scored:
-    """`a` minus `b` on the same users and resamples."""
+    """`a` minus `b` on the same users and resamples: far narrower than two intervals side by side."""
     return {name: values - b[name] for name, values in a.items()}
 
 
@@ -53,13 +53,3 @@ def mean(fits: Sequence[Scored]) -> Scored:
 def told(scores: Scored) -> dict[str, Interval]:
     """Every metric with its interval."""
     return {name: interval(float(values[0]), values[1:]) for name, values in scores.items()}
-
-
-def intervals(score: Score, weights: Tensor) -> dict[str, Interval]:
-    """Every metric of `score` with its interval."""
-    return told(scored(score, weights))
-
-
-def paired(a: Score, b: Score, weights: Tensor) -> dict[str, Interval]:
-    """`a` minus `b` on the same users and resamples: far narrower than two intervals side by side."""
-    return told(difference(scored(a, weights), scored(b, weights)))
