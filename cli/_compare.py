@@ -1,9 +1,13 @@
 """Methods side by side: metrics, sizes and times in one table, and who is better than the first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ._metrics import ABREAST, better, cell, turned
 from ._output import Document, Drawing, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COSTS = "train\none user\nbulk"
 
@@ -13,13 +17,9 @@ def comparison(document: Document) -> Drawing:
     rows = document["methods"]
     columns = list(rows[0]["metrics"]["test"])
     abreast, more = columns[:ABREAST], columns[ABREAST:]
-    drawn = table(["", *abreast, COSTS], [], right=[*abreast, COSTS])
-    for row in rows:
-        drawn.add_row(_titled(row), *(_measured(row, column) for column in abreast), _costs(row))
-    yield drawn
+    yield _table(rows, abreast, COSTS)
     if more:
-        cells = ([row["method"], *(_measured(row, column) for column in more)] for row in rows)
-        yield table(["", *more], cells, right=more)
+        yield _table(rows, more)
     yield (
         f"On {document['users']['test']:,} test users. Below a method: its parameters, also as a share of "
         "the backbone; below a value: the 95% interval; last: time to train, time to answer one user, and "
@@ -30,6 +30,16 @@ def comparison(document: Document) -> Drawing:
         yield f"Averages over the seeds {first} to {first + count - 1}; ± is their standard deviation."
     yield from better_rivals(document)
     yield f"Nothing was registered; `peter task train {document['task']} --method NAME` makes a version."
+
+
+def _table(rows: Sequence[Document], columns: Sequence[str], *costs: str) -> "Table":
+    """Also with what rows cost, under a heading for it."""
+    drawn = table(["", *columns, *costs], [], right=[*columns, *costs])
+    for row in rows:
+        drawn.add_row(
+            _titled(row), *(_measured(row, column) for column in columns), *(_costs(row) for _ in costs)
+        )
+    return drawn
 
 
 def better_rivals(document: Document) -> Iterator[str]:

@@ -30,7 +30,9 @@ def _matrix(diagram: Matrix) -> Drawing:
         yield f"Its {len(names)} columns do not fit here; draw it with --plots DIR."
         return
     named = len(names) <= FEW and all(len(name) <= SHORT for name in names)
-    heads = names if named else [str(number) for number in range(1, len(names) + 1)]
+    heads = (
+        [str(text(name)) for name in names] if named else [str(number) for number in range(1, len(names) + 1)]
+    )
     first = f"{diagram.row_label} \\ {diagram.column_label}"
     drawn = table([first, *heads], [], right=heads)
     for number, (row, counts) in enumerate(zip(diagram.rows, diagram.values, strict=True), 1):

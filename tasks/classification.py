@@ -109,14 +109,18 @@ class Classification:
 
         Without validation users the most cautious strength stands.
         """
+        from threadpoolctl import threadpool_limits  # it reads the process's whole memory map: once a fit
+
         features, targets = _array(valid[0]), valid[1]
         lowest, best, worse = math.inf, None, 0
-        for weight, bias in _path(_array(train[0]), train[1], self.prior(train[1], schema)):
-            loss = float(self.loss(_outputs(features, weight, bias), targets)) if len(targets) else lowest
-            if best is None or loss < lowest:
-                lowest, best, worse = loss, (weight, bias), 0
-            elif (worse := worse + 1) == PATIENCE:
-                break
+        # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
+        with threadpool_limits(1, user_api="blas"):
+            for weight, bias in _path(_array(train[0]), train[1], self.prior(train[1], schema)):
+                loss = float(self.loss(_outputs(features, weight, bias), targets)) if len(targets) else lowest
+                if best is None or loss < lowest:
+                    lowest, best, worse = loss, (weight, bias), 0
+                elif (worse := worse + 1) == PATIENCE:
+                    break
         assert best is not None
         return LinearMap(*best)
 
@@ -189,7 +193,6 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tenso
     """
     from sklearn.exceptions import ConvergenceWarning  # a second to import: only those who fit pay it
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     weight, bias = torch.zeros(len(prior), features.shape[1]), prior
     present = targets.unique()  # [k]
@@ -198,8 +201,7 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tenso
         return
     model = LogisticRegression(warm_start=True, tol=1e-4, max_iter=1000)
     for strength in STRENGTHS:
-        # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
-        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # validation users judge an unfinished fit too
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(C=strength).fit(features, targets.numpy())

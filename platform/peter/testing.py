@@ -7,7 +7,7 @@ class TestMine(MethodContract):
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ from peter.nn.backbone import Backbone, build_backbone
 from peter.progress import Silent
 from peter.task import Labels, LinearMap, TaskKind, cost
 from peter.training.fit import fit, predict
+
+Fitted = dict[int, tuple[Setting, nn.Module]]  # what a patch is made for, and the patch
 
 ITEMS = 44  # V of the toy world
 USERS = 90
@@ -239,23 +241,30 @@ class MethodContract:
             pass
         return patch
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def tasks(cls) -> Fitted:
+        """By the number of types, of two tasks fitted on one body: two first, then three."""
+        made, body = cls(), cls().setting().body
+        settings = {types: replace(made.setting(types), body=body) for types in (2, 3)}
+        return {types: (setting, made.fitted(setting, types)) for types, setting in settings.items()}
+
     def test_the_seed_alone_decides_a_fresh_patch(self) -> None:
         setting = self.setting()
         first = fingerprint(self.build(setting).state_dict())
         torch.rand(7)
         assert fingerprint(self.build(setting).state_dict()) == first
 
-    def test_every_user_gets_an_answer(self) -> None:
+    def test_every_user_gets_an_answer(self, tasks: Fitted) -> None:
         """Also one without any event."""
-        setting = self.setting(types=3)
+        setting, patch = tasks[3]
         histories = Histories(torch.tensor([4, 5, 6, 4]), torch.tensor([0, 3, 3, 4]))
-        outputs = predict(self.fitted(setting, types=3), setting.body, histories)
+        outputs = predict(patch, setting.body, histories)
         assert outputs.shape == (3, 3)
         assert outputs.isfinite().all()
 
-    def test_an_answer_does_not_depend_on_the_others(self) -> None:
-        setting = self.setting()
-        patch, (histories, _) = self.fitted(setting), toy_users(seed=1)
+    def test_an_answer_does_not_depend_on_the_others(self, tasks: Fitted) -> None:
+        (setting, patch), (histories, _) = tasks[2], toy_users(seed=1)
         order = torch.randperm(USERS, generator=torch.Generator().manual_seed(2))
         outputs = predict(patch, setting.body, histories)
         shuffled = predict(patch, setting.body, histories.select(order))
@@ -263,43 +272,42 @@ class MethodContract:
         alone = predict(patch, setting.body, histories.select(order[:1]))
         torch.testing.assert_close(alone, outputs[order[:1]], rtol=1e-4, atol=1e-5)
 
-    def test_only_the_patch_moves(self) -> None:
-        setting = self.setting()
-        patch, options = self.build(setting), self.method.options(**self.settings)
+    def test_only_the_patch_moves(self, tasks: Fitted) -> None:
+        """Under weight decay."""
+        setting, patch = tasks[2]
         own = {id(tensor) for tensor in patch.parameters()}
         theirs = {tensor.data_ptr() for tensor in setting.body.parameters()}
         assert not theirs & {tensor.data_ptr() for tensor in patch.state_dict().values()}
-        for phase in self.method.phases(patch, setting, options):
+        for phase in self.method.phases(patch, setting, self.method.options(**self.settings)):
             if isinstance(phase, Gradient):
                 assert {id(tensor) for tensor in phase.parameters} <= own
-        before = fingerprint(setting.body.state_dict())
-        self.fitted(setting)
-        assert fingerprint(setting.body.state_dict()) == before
+        fresh = self.setting().body.state_dict()
+        assert fingerprint(setting.body.state_dict()) == fingerprint(fresh)
 
-    def test_tasks_in_either_order_give_the_same_bits(self) -> None:
-        first, second = self.setting(), self.setting(types=3)
-        one = self.bits(lambda: self.fitted(first)), self.bits(lambda: self.fitted(second, types=3))
-        other = self.bits(lambda: self.fitted(second, types=3)), self.bits(lambda: self.fitted(first))
-        assert one == other[::-1]
+    def test_tasks_in_either_order_give_the_same_bits(self, tasks: Fitted) -> None:
+        for types in (3, 2):
+            setting, patch = tasks[types]
+            again = self.fitted(setting, types)
+            assert fingerprint(again.state_dict()) == fingerprint(patch.state_dict())
 
-    def test_a_patch_loaded_again_answers_bit_for_bit(self) -> None:
-        setting, other = self.setting(), self.setting(types=3)
+    def test_a_patch_loaded_again_answers_bit_for_bit(self, tasks: Fitted) -> None:
         histories, _ = toy_users(seed=1)
-        states = [self.fitted(setting).state_dict(), self.fitted(other, types=3).state_dict()]
         answers = []
-        for at, made in ((0, setting), (1, other), (0, setting)):
-            patch = self.build(made)
-            patch.load_state_dict(states[at])
-            answers.append(predict(patch, made.body, histories))
+        for types in (2, 3, 2):
+            setting, fitted = tasks[types]
+            patch = self.build(setting)
+            patch.load_state_dict(fitted.state_dict())
+            answers.append(predict(patch, setting.body, histories))
         assert torch.equal(answers[0], answers[2])
+        assert torch.equal(answers[0], predict(tasks[2][1], tasks[2][0].body, histories))
         assert answers[1].shape == (USERS, 3)
 
-    def test_a_fitted_patch_beats_the_prior_on_new_users(self) -> None:
+    def test_a_fitted_patch_beats_the_prior_on_new_users(self, tasks: Fitted) -> None:
         if not self.learns:
             pytest.skip("nothing can be learnt from so little")
-        setting = self.setting()
+        setting, patch = tasks[2]
         (histories, targets), weights = toy_users(seed=1), torch.ones(1, USERS)
-        outputs = predict(self.fitted(setting), setting.body, histories)
+        outputs = predict(patch, setting.body, histories)
         prior = setting.kind.prior(toy_users()[1], setting.schema).expand_as(outputs)
         got, chance = (
             setting.kind.metrics(x, targets, weights)[setting.kind.primary] for x in (outputs, prior)
@@ -311,6 +319,3 @@ class MethodContract:
         config = self.method.adapter_config(self.method.options(**self.settings))
         assert json.loads(json.dumps(config)) == config
         assert "peft_type" in config
-
-    def bits(self, make: Callable[[], nn.Module]) -> str:
-        return fingerprint(make().state_dict())

@@ -1,18 +1,25 @@
-"""The wide term beside the patches: out-of-fold while they learn, and what remains where they do not help."""
+"""The wide term: solved from all counts, out of fold while the rest learns, then added."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
-from peter.methods import ClosedForm, Examples, method
-from peter.methods._wide import FOLDS, out_of_fold, stacked
+from peter.data.histories import Histories
+from peter.methods import ClosedForm, Examples, Gradient, Setting, method
+from peter.methods._deep import DeepPatch
+from peter.methods._wide import counted
 from peter.methods.bag import TfIdfLinear
-from peter.testing import ITEMS, MethodContract, toy_users
+from peter.testing import MethodContract, toy_users
 from peter.training.fit import predict
 
 CONTRACT = MethodContract()
+CONTRACT.method = PETER = method("peter")
+
+
+def everybody() -> Histories:
+    return toy_users(600, seed=9)[0]
 
 
 @pytest.fixture(scope="module")
@@ -20,52 +27,128 @@ def examples() -> tuple[Examples, Examples]:
     return CONTRACT.examples()
 
 
-def test_a_users_own_label_is_not_in_its_outputs(examples: tuple[Examples, Examples]) -> None:
-    train, valid = examples
-    before = out_of_fold(train, valid, CONTRACT.setting())
-    fold = torch.arange(len(train.targets)) % FOLDS == 0
-    flipped = replace(train, targets=torch.where(fold, 1 - train.targets, train.targets))
-    after = out_of_fold(flipped, valid, CONTRACT.setting())
-    assert torch.equal(before[fold], after[fold])
-    assert not torch.equal(before[~fold], after[~fold])
+def started(setting: Setting, examples: tuple[Examples, Examples], **settings: object) -> DeepPatch:
+    """A patch whose closed forms are done and which has not descended."""
+    options = PETER.options(**settings)
+    patch = PETER.build(setting, options)
+    for phase in PETER.phases(patch, setting, options):
+        if isinstance(phase, ClosedForm):
+            phase.fit(*examples)
+    assert isinstance(patch, DeepPatch)
+    return patch
 
 
-def test_mixing_follows_the_outputs_by_a_matrix(examples: tuple[Examples, Examples]) -> None:
-    setting, (histories, _) = CONTRACT.setting(), toy_users(seed=1)
-    term, matrix = TfIdfLinear(ITEMS, 2), torch.tensor([[2.0, -1.0], [0.5, 3.0]])
-    term.solve(*examples, setting)
-    outputs = predict(term, setting.body, histories)
-    term.mix(matrix)
-    torch.testing.assert_close(predict(term, setting.body, histories), outputs @ matrix.T)
+class TestSolved:
+    def test_it_says_of_validation_users_what_its_part_says(
+        self, examples: tuple[Examples, Examples]
+    ) -> None:
+        """One map of the counts, though it is pooled from two."""
+        setting = replace(CONTRACT.setting(), population=everybody)
+        wide = TfIdfLinear(setting)
+        with torch.no_grad():
+            part = counted(wide, *examples, setting)
+        got = predict(wide, setting.body, examples[1].histories)
+        torch.testing.assert_close(got, part.valid, rtol=1e-3, atol=1e-4)
+
+    def test_what_it_says_of_training_users_is_out_of_fold(self, examples: tuple[Examples, Examples]) -> None:
+        """Answers for users that it was solved on look far too sure."""
+        setting = CONTRACT.setting()
+        wide = TfIdfLinear(setting)
+        with torch.no_grad():
+            part = counted(wide, *examples, setting)
+        solved_on = predict(wide, setting.body, examples[0].histories)
+        targets = examples[0].targets
+        assert cross_entropy(part.train, targets) > 10 * cross_entropy(solved_on, targets)
+
+    def test_those_without_a_label_count(self, examples: tuple[Examples, Examples]) -> None:
+        alone, crowded = CONTRACT.setting(), replace(CONTRACT.setting(), population=everybody)
+        one, other = (started(setting, examples).state_dict()["wide.idf"] for setting in (alone, crowded))
+        assert not torch.equal(one, other)
+
+    def test_it_is_no_worse_than_counting_on_new_users(self, examples: tuple[Examples, Examples]) -> None:
+        """`bag` is a part of it, and is believed for what it is worth."""
+        setting = replace(CONTRACT.setting(), population=everybody)
+        histories, targets = toy_users(400, seed=1)
+        bag = TfIdfLinear(setting)
+        bag.solve(*examples, setting)
+        wide = started(setting, examples).wide
+        assert wide is not None
+        hits = [
+            (predict(patch, setting.body, histories).argmax(1) == targets).float().mean()
+            for patch in (wide, bag)
+        ]
+        assert hits[0] >= hits[1] - 0.02
 
 
-@pytest.mark.parametrize(("useful", "kept"), [(True, True), (False, False)])
-def test_features_stay_only_where_validation_users_gain(useful: bool, kept: bool) -> None:
-    setting, draw = CONTRACT.setting(), torch.Generator().manual_seed(0)
-    targets = torch.randint(2, (400,), generator=draw)
-    sure = torch.nn.functional.one_hot(targets, 2) * 2.0  # what counting says
-    features = torch.randn(400, 6, generator=draw)
-    if useful:
-        features[:, 0] += 3 * targets
-    else:
-        sure *= 20  # counting knows it all: a fit over both can only be less sure
-    half = slice(0, 200), slice(200, 400)
-    parts = [(features[at], targets[at]) for at in half]
-    found = stacked(parts[0], parts[1], sure[half[0]], sure[half[1]], setting)
-    assert (found is not None) == kept
+class TestBeside:
+    def test_training_leaves_it_out_and_answering_adds_it(self, examples: tuple[Examples, Examples]) -> None:
+        setting, (histories, _) = CONTRACT.setting(), toy_users(seed=1)
+        patch = started(setting, examples)
+        assert patch.wide is not None
+        with torch.no_grad():
+            learning = patch.train()(setting.body, histories)
+            answered = patch.eval()(setting.body, histories)
+            counting = patch.wide(setting.body, histories)
+        assert counting.abs().max() > 0.1
+        torch.testing.assert_close(answered, learning + counting)
 
+    def test_what_learns_is_told_the_out_of_fold_outputs(self, examples: tuple[Examples, Examples]) -> None:
+        """Times what the wide term is worth beside the head, as in what is answered."""
+        setting, options = CONTRACT.setting(), PETER.options()
+        patch = PETER.build(setting, options)
+        *closed, descent = PETER.phases(patch, setting, options)
+        assert isinstance(descent, Gradient)
+        assert descent.offsets is not None
+        for phase in closed:
+            phase.fit(*examples)  # type: ignore[union-attr]
+        offsets, train = descent.offsets(), examples[0]
+        wide = TfIdfLinear(setting)
+        with torch.no_grad():
+            part = counted(wide, *examples, setting)
+        said, whole = (predict(term, setting.body, train.histories) for term in (patch.wide, wide))
+        share = float((said * whole).sum() / whole.square().sum())
+        torch.testing.assert_close(said, share * whole)
+        torch.testing.assert_close(offsets, share * part.train)
+        assert not torch.allclose(offsets, said, rtol=0.05, atol=0.05)
 
-def test_a_patch_starts_no_worse_than_counting_on_validation_users(
-    examples: tuple[Examples, Examples],
-) -> None:
-    setting = CONTRACT.setting()
-    losses = {}
-    for name in ("bag", "peter"):
-        chosen: Any = method(name)
-        patch = chosen.build(setting, chosen.options())
-        for phase in chosen.phases(patch, setting, chosen.options()):
-            if isinstance(phase, ClosedForm):
-                phase.fit(*examples)
-        outputs = predict(patch, setting.body, examples[1].histories)
-        losses[name] = float(setting.kind.loss(outputs, examples[1].targets))
-    assert losses["peter"] <= losses["bag"] + 1e-6
+    def test_it_never_descends(self, examples: tuple[Examples, Examples]) -> None:
+        setting = CONTRACT.setting()
+        fitted = CONTRACT.fitted(setting).state_dict()
+        fresh = started(setting, examples).state_dict()
+        wide = {name for name in fresh if name.startswith("wide.")}
+        assert wide == {"wide.idf", "wide.weight", "wide.bias"}
+        assert all(torch.equal(fresh[name], fitted[name]) for name in wide)
+
+    def test_with_it_a_patch_starts_no_worse_than_without(self, examples: tuple[Examples, Examples]) -> None:
+        setting = CONTRACT.setting()
+        losses = {
+            wide: float(
+                setting.kind.loss(
+                    predict(started(setting, examples, wide=wide), setting.body, examples[1].histories),
+                    examples[1].targets,
+                )
+            )
+            for wide in (True, False)
+        }
+        assert losses[True] <= losses[False] + 0.02
+
+    def test_without_the_rest_it_is_all_there_is(self, examples: tuple[Examples, Examples]) -> None:
+        """What the rest has to beat: as solved, and nothing descends."""
+        setting, options = CONTRACT.setting(), PETER.options(deep=False)
+        patch = PETER.build(setting, options)
+        (phase,) = PETER.phases(patch, setting, options)
+        phase.fit(*examples)  # type: ignore[union-attr]
+        wide = TfIdfLinear(setting)
+        with torch.no_grad():
+            counted(wide, *examples, setting)
+        assert set(patch.state_dict()) == {"wide.idf", "wide.weight", "wide.bias"}
+        got, expected = (predict(term, setting.body, examples[1].histories) for term in (patch, wide))
+        assert torch.equal(got, expected)
+
+    def test_off_means_off(self, examples: tuple[Examples, Examples]) -> None:
+        setting = CONTRACT.setting()
+        patch = started(setting, examples, wide=False)
+        assert patch.wide is None
+        phases = PETER.phases(patch, setting, PETER.options(wide=False))
+        assert [phase.name for phase in phases] == ["head", "patches"]
+        assert phases[-1].offsets is None  # type: ignore[union-attr]

@@ -4,12 +4,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from small_workspace import QUICK, add_task, everything, table_rows, train_task, url
+from small_workspace import PRETRAIN, QUICK, SHAPE, add_task, everything, table_rows, train_task, url
 from sqlalchemy import update
 
 from peter import plugins
@@ -21,6 +22,7 @@ from peter.progress import Silent
 from peter.registry import aliases, backbones, patches
 from peter.registry.models import Patch
 from peter.services import certificates, frozen, patch_objects, profiles, verify
+from peter.services.pretrain import pretrain
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
@@ -84,8 +86,8 @@ LEAKS = {
         """
         path = pathlib.Path({patch!r})
         path.chmod(0o644)
-        data = path.read_bytes()
-        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        stored = path.read_bytes()
+        path.write_bytes(stored[:-1] + bytes([stored[-1] ^ 1]))
         """,
         "no longer hashes to its name",
     ),
@@ -177,6 +179,17 @@ def test_another_task_s_object_is_refused(workspace: Workspace) -> None:
     swap(workspace, "gender", "tier")
     with pytest.raises(CorruptObject, match="gender@1 was made for another task"):
         profiles.get(workspace, ["007"], live=True)
+
+
+def test_a_patch_is_refused_on_another_backbone(workspace: Workspace) -> None:
+    """Of the same architecture and the same items: every tensor would fit."""
+    pretrain(workspace, "clicks", "clicks", SHAPE, replace(PRETRAIN, epochs=1, seed=5), Silent())
+    with workspace.registry.read() as session:
+        row, other = patches.get(session, "gender"), backbones.get(session, "clicks@2")
+    own, foreign = frozen.load(workspace, row.backbone), frozen.load(workspace, other)
+    assert patch_objects.load(workspace.objects, row, own)
+    with pytest.raises(CorruptObject, match="gender@1 was made for another task or backbone than clicks@2"):
+        patch_objects.load(workspace.objects, row, foreign)
 
 
 def test_another_object_of_the_same_shape_is_told_by_the_certificate(

@@ -61,6 +61,13 @@ def test_labels_of_other_classes_are_left_to_a_person(workspace: Workspace, plac
     assert "answers other classes; compare and promote by hand" in made["reason"]
 
 
+def test_labels_of_fewer_classes_keep_the_meaning_of_the_outputs(workspace: Workspace, place: Path) -> None:
+    labels = pl.read_csv(place / "tier.csv", infer_schema=False)
+    labels.filter(pl.col("tier") != "tier3").write_csv(place / "fewer.csv")
+    made = train_task(workspace, "tier", labels=place / "fewer.csv", method="bag")["report"]
+    assert list(made["metrics"]["gate"]["gains"]) == ["tier@1", "majority"]
+
+
 def test_rolling_back_goes_back_and_not_forth(workspace: Workspace) -> None:
     for method in ("bag", "probe"):
         train_task(workspace, "gender", method=method, promote=False)

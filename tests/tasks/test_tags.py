@@ -1,5 +1,6 @@
 """Tags keep the contract of task kinds and know their own corners."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -140,3 +141,13 @@ def test_the_diagram_lies_on_the_diagonal_where_chances_are_honest() -> None:
     targets = torch.bernoulli(logits.sigmoid(), generator=generator)
     (curve,) = kind.diagrams(kind.calibrated(logits, {"temperature": 1, "threshold": 0}), targets, {})
     assert curve.x == pytest.approx(curve.y, abs=0.02)
+
+
+def test_no_warning_leaks_from_features_that_no_solver_likes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, generator=generator) * 10.0 ** torch.arange(0, 6)
+    users = features, torch.bernoulli(torch.full((40, 2), 0.5), generator=generator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = kind.fit_linear(users, users, {})
+    assert found.up.isfinite().all()

@@ -19,6 +19,6 @@ def span(text: str) -> range | None:
     if text in ("all", "none"):
         return None if text == "all" else range(0)
     found = re.fullmatch(r"(\d+):(\d+)", text)
-    if not found:
+    if not found or int(found[1]) >= int(found[2]):
         raise InputError(f"blocks={text!r} cannot be read; give blocks=all, or a span such as blocks=6:8.")
     return range(int(found[1]), int(found[2]))

@@ -36,8 +36,10 @@ def trunk(setting: Setting, options: peter.Options) -> RandomTrunk:
 
 
 def peft(options: peter.Options) -> Mapping[str, Any]:
-    """As of the default."""
-    return {**peter.peft(options), "peft_type": "BOTTLENECK_ZERO"}
+    """As of the default, whose trunk is a part of this one."""
+    told = peter.peft(options)
+    saved = [name.replace("trunk", "trunk.patches") for name in told["modules_to_save"]]
+    return {**told, "peft_type": "BOTTLENECK_ZERO", "modules_to_save": saved}
 
 
 plugin = Deep(peter.Options, trunk, peft, peter.domains)

@@ -159,7 +159,7 @@ def require_blocks(blocks: range | None, body: Backbone) -> range:
     if chosen.start > chosen.stop or not set(chosen) <= set(every):
         raise InputError(
             f"Blocks {chosen.start} to {chosen.stop - 1} cannot be patched; "
-            f"the backbone has blocks 0 to {every[-1]}."
+            f"give some of the backbone's blocks 0 to {every[-1]}."
         )
     return chosen
 

@@ -116,7 +116,8 @@ def _long(table: models.ProfileTable, telling: bool) -> str:
 
 
 def _wide(tables: list[models.ProfileTable], telling: set[int]) -> str:
-    chosen, parts = [], []
+    chosen: list[str] = []
+    parts: list[str] = []
     for at, table in enumerate(tables):
         sources = ("value", "probability", *([DETAILS] if table.id in telling else []))
         pairs = zip(sources, names.columns(table.patch.task.name), strict=False)

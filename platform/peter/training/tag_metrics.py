@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from peter.training.metrics import blocks, mean, per_tie, sums
+from peter.training.metrics import blocks, mean, sums
 
 
 def log_loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -23,8 +23,9 @@ def relative_log_loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tens
     """
     users = weights.sum(1, dtype=torch.float64)[:, None]  # [R, 1]
     shares = (sums(targets[None], weights)[0] / users).clamp(0, 1)  # [R, K]
-    least = (torch.special.entr(shares) + torch.special.entr(1 - shares)).mean(1)  # [R]
-    return (log_loss(outputs, targets, weights) / least).where(least > 0, 1.0)
+    least: Tensor = (torch.special.entr(shares) + torch.special.entr(1 - shares)).mean(1)  # [R]
+    ratio = log_loss(outputs, targets, weights) / least
+    return ratio.where(least > 0, 1.0)
 
 
 def mean_average_precision(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -63,15 +64,15 @@ def _f1(hits: Tensor, seen: Tensor) -> Tensor:
 
 
 def _average_precision(score: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """[R]; NaN without any user of the tag."""
+    """[R]; NaN without any user of the tag. What is seen at a user of the tag counts, and nothing between."""
     order = score.argsort(descending=True, stable=True)
-    ties = score[order].unique_consecutive(return_counts=True)[1].cumsum(0) - 1  # [G] last user of each tie
-    truth = truth[order].double()
+    _, tie, counts = score[order].unique_consecutive(return_inverse=True, return_counts=True)
+    at = truth[order].nonzero()[:, 0]  # [P] places of the tag's users, the likeliest first
+    last = counts.cumsum(0)[tie[at]] - 1  # [P] the last place of each one's tie
+    last_own = torch.searchsorted(at, last, right=True) - 1  # [P] the last of the tag's users in that tie
     values = []
     for rows in blocks(weights):
-        rows = rows[:, order]  # [r, B]
-        hits = (rows * truth).cumsum(1)[:, ties]  # [r, G] users of the tag so far
-        precision = hits / rows.cumsum(1)[:, ties].clamp(min=1e-12)
-        gained = per_tie((rows * truth).cumsum(1), ties)
-        values.append((gained * precision).sum(1) / hits[:, -1])
+        own = rows[:, order[at]]  # [r, P]
+        precision = own.cumsum(1)[:, last_own] / rows[:, order].cumsum(1)[:, last].clamp(min=1e-12)
+        values.append((own * precision).sum(1) / own.sum(1))
     return torch.cat(values)

@@ -1,0 +1,58 @@
+"""Every installed method keeps the contract, as it comes and under settings that change what it does."""
+
+from typing import Any
+
+from peter import methods, plugins
+from peter.testing import MethodContract
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off where nothing else is said
+    "PeterPaper": (
+        "peter",
+        {
+            "readout": "last",
+            "tcl": True,
+            "warm_start": False,
+            "activation": "relu",
+            "reduction": 2,
+            "summary": False,
+        },
+    ),
+    "PeterSerial1": ("peter", {"insertion": "serial1"}),
+    "PeterSerial1Inner": ("peter", {"insertion": "serial1-inner", "readout": "concat"}),
+    "PeterParallel": ("peter", {"insertion": "parallel", "readout": "mean"}),
+    "PeterParallelDelta": ("peter", {"insertion": "parallel-delta", "readout": "head+tail", "tcl": True}),
+    "PeterParallelAfter": ("peter", {"insertion": "parallel-after", "dropout": 0.3}),
+    "PeterTopBlock": ("peter", {"blocks": "1:2", "second_norm": False, "history": "window"}),
+    "PeterNoBlock": ("peter", {"blocks": "none"}),
+    "PeterWideAlone": ("peter", {"wide": True, "deep": False}),
+    "PeterCold": ("peter", {"wide": True, "warm_start": False, "tcl": True, "dropout": 0.3}),
+    "LoraNarrow": ("lora", {"summary": False, "rank": 1, "alpha": 4.0, "blocks": "1:2"}),
+    "LadderAlone": ("ladder", {"reduction": 1, "warm_start": False, "readout": "last"}),
+    "LastTwo": ("last", {"blocks": 2, "tcl": True}),
+    "FullAlone": ("full", {"readout": "mean", "dropout": 0.5}),
+    "ZeroAlone": ("zero", {"tcl": True, "second_norm": False}),
+    "ScratchAlone": ("scratch", {"readout": "last"}),
+    "ProbeLast": ("probe", {"readout": "head+tail", "history": "all"}),
+    "LsaFew": ("lsa", {"components": 3}),
+}
+# A random body's last position is noise; `TestLearning` gives it a trained one.
+HARD = {
+    title for title, (_, settings) in VARIANTS.items() if settings.get("readout") in ("last", "head+tail")
+}
+
+for name in plugins.modules(
+    methods.GROUP
+):  # the wide term is the same for all, and slow: tried on the default
+    method = methods.method(name)
+    alone = {"wide": False} if name != "peter" and hasattr(method.options, "wide") else {}
+    contract = type(f"Test{name.title()}", (MethodContract,), {"method": method, "settings": alone})
+    globals()[contract.__name__] = contract
+    del contract
+
+for title, (name, settings) in VARIANTS.items():
+    method = methods.method(name)
+    alone = {"wide": False} if hasattr(method.options, "wide") else {}
+    members = {"method": method, "settings": {**alone, **settings}, "learns": title not in HARD}
+    contract = type(f"Test{title}", (MethodContract,), members)
+    globals()[contract.__name__] = contract
+    del contract
