@@ -70,8 +70,8 @@ def better_baselines(name: str, patch: Document) -> Iterator[str]:
 
 
 def better(who: str, whom: str, metrics: Document, gain: Mapping[str, float]) -> Iterator[str]:
-    """A sentence where `who` gains over `whom`, and whether that may be chance."""
-    if gain["value"] > 0:
+    """A sentence where `who` gains over `whom` in digits that are told, and whether that may be chance."""
+    if round(gain["value"], 3) > 0:
         certain = "better" if gain["low"] > 0 else "better, though perhaps by chance,"
         direction = "higher" if metrics.get("maximise") else "lower"
         yield f"{who} is {certain} than {whom}: its {metrics['primary']} is {direction} by {interval(gain)}."

@@ -62,6 +62,7 @@ def test_the_metric_table_fits_a_narrow_terminal():
             "The baseline bag is better than gender@2: its log_loss is lower by 0.100 [0.080, 0.120].",
         ),
         (_around(0.01), "The baseline bag is better, though perhaps by chance, than gender@2"),
+        (_around(0.0004), None),
         (_around(-0.1), None),
     ],
 )

@@ -89,6 +89,15 @@ def test_the_very_same_outputs_are_no_gain() -> None:
     assert found.reason == "not better than it@1: log_loss gain +0.0000 [+0.0000, +0.0000]"
 
 
+def test_bits_that_nobody_is_told_decide_nothing() -> None:
+    """A twin that ends as the patch does may differ in the order of a sum."""
+    found = verdict(2000, 2.0, champion_1=0.5, scratch=2.0 + 1e-6, majority=0.0)
+    assert found.gains["scratch"] == NOUGHT
+    assert found.promote
+    assert not verdict(2000, 2.0, champion_1=2.0 - 1e-6).promote
+    assert verdict(2000, 2.0, None, bag=2.0 + 1e-6).below == ()
+
+
 def test_a_remark_stands_behind_the_reason() -> None:
     found = verdict(200, 1.0, champion_1=0.0)
     noted = found.noting("its from-scratch twin was not compared")

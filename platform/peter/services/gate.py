@@ -14,6 +14,8 @@ from peter.training.bootstrap import Interval, difference, resample, scored, tol
 
 WIDEST = 0.05  # half-width of an interval around zero from which no decision is drawn; also the margin below
 
+DIGITS = 4  # of a gain
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -81,9 +83,15 @@ def _gains(
     ours = score(challenger)
     pairs = {name: (ours, score(outputs)) for name, outputs in rivals.items()}
     return {
-        name: told(difference(*(pair if kind.maximise else pair[::-1])))[kind.primary]
+        name: _rounded(told(difference(*(pair if kind.maximise else pair[::-1])))[kind.primary])
         for name, pair in pairs.items()
     }
+
+
+def _rounded(gain: Interval) -> Interval:
+    """As it is told: two that differ in the last bits of a sum are the same, and -0.0 is 0."""
+    value, low, high = (round(gain[end], DIGITS) + 0.0 for end in ("value", "low", "high"))
+    return Interval(value=value, low=low, high=high)
 
 
 def _objections(
@@ -110,7 +118,9 @@ def _objections(
 
 
 def _told(metric: str, gain: Interval) -> str:
-    return f"{metric} gain {gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+    return (
+        f"{metric} gain {gain['value']:+.{DIGITS}f} [{gain['low']:+.{DIGITS}f}, {gain['high']:+.{DIGITS}f}]"
+    )
 
 
 def _crossfitted(kind: TaskKind, outputs: Tensor, targets: Tensor) -> Tensor:
