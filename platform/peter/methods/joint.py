@@ -106,7 +106,8 @@ class Joint:
         return [*solved, ClosedForm("other heads", loss.begin), replace(descent, parameters=moved, loss=loss)]
 
     def adapter_config(self, options: full.Options) -> Mapping[str, Any]:
-        return {**full.plugin.adapter_config(options), "peft_type": "JOINT"}
+        alone = full.plugin.adapter_config(options)
+        return {**alone, "peft_type": "JOINT", "modules_to_save": ["own", "others"]}
 
     def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
         return full.plugin.space(shape)
