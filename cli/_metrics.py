@@ -18,7 +18,7 @@ def metric_table(patches: Mapping[str, Document]) -> Drawing:
         yield _table(patches, columns[first : first + ABREAST])
     yield "Below a version: its parameters, and as a share of its backbone; below a value: the 95% interval."
     for name, patch in patches.items():
-        yield from better_baselines(name, patch)
+        yield from remarks(name, patch)
 
 
 def _table(patches: Mapping[str, Document], columns: Sequence[str]) -> "Table":
@@ -27,9 +27,98 @@ def _table(patches: Mapping[str, Document], columns: Sequence[str]) -> "Table":
         contenders = {_titled(name, patch): patch["metrics"]["test"], **patch["metrics"]["baselines"]}
         for contender, scores in contenders.items():
             if any(column in scores for column in columns):
-                drawn.add_row(contender, *(_cell(scores.get(column)) for column in columns))
+                drawn.add_row(contender, *(cell(scores.get(column)) for column in columns))
         drawn.add_section()
     return drawn
+
+
+def remarks(name: str, patch: Document) -> Iterator[str]:
+    """What the table alone does not say: what the deep part adds, what calibration did, who is better."""
+    metrics, reference = patch["metrics"], f"{name}@{patch['version']}"
+    yield from _added(reference, metrics)
+    yield from _calibrated(reference, metrics)
+    for skipped in metrics.get("skipped", ()):
+        yield (
+            f"The twin {skipped} of {reference} was skipped (--no-twin): what pre-training is worth to it is "
+            "not known."
+        )
+    yield from better_baselines(name, patch)
+
+
+def _added(reference: str, metrics: Document) -> Iterator[str]:
+    """Also where it is nothing: a patch has to earn its place beside counting."""
+    if "wide" in metrics["differences"]:
+        gain = turned(metrics, metrics["differences"]["wide"])
+        yield (
+            f"The neural part of {reference} adds {_signed(gain)} in {metrics['primary']} to the wide term "
+            "alone (more is better)."
+        )
+
+
+def _calibrated(reference: str, metrics: Document) -> Iterator[str]:
+    before, after = metrics.get("uncalibrated", {}).get("ece"), metrics["test"].get("ece")
+    if before and after:
+        yield f"Calibration of {reference}: ece {before['value']:.3f} -> {after['value']:.3f}."
+
+
+def better_baselines(name: str, patch: Document) -> Iterator[str]:
+    """A sentence for every baseline with the better primary metric."""
+    metrics = patch["metrics"]
+    for baseline, differences in metrics["differences"].items():
+        gain = turned(metrics, differences)
+        yield from better(f"The baseline {baseline}", f"{name}@{patch['version']}", metrics, _negative(gain))
+
+
+def better(who: str, whom: str, metrics: Document, gain: Mapping[str, float]) -> Iterator[str]:
+    """A sentence where `who` gains over `whom` in digits that are told, and whether that may be chance."""
+    if round(gain["value"], 3) > 0:
+        certain = "better" if gain["low"] > 0 else "better, though perhaps by chance,"
+        direction = "higher" if metrics.get("maximise") else "lower"
+        yield f"{who} is {certain} than {whom}: its {metrics['primary']} is {direction} by {interval(gain)}."
+
+
+def turned(metrics: Document, difference: Document) -> Mapping[str, float]:
+    """The difference in the primary metric, turned so that more is better."""
+    found: Mapping[str, float] = difference[metrics["primary"]]
+    return found if metrics.get("maximise") else _negative(found)
+
+
+def seed_table(patch: Document) -> Drawing:
+    """What all seeds of a version tell, where there are several."""
+    metrics = patch["metrics"]
+    if seeds := metrics.get("seeds"):
+        columns = list(seeds["test"]["ours"])
+        gain = f"{metrics['primary']} gain over it"
+        rows = (
+            [name, *(_spread(scores[column]) for column in columns), _over(metrics, seeds, name)]
+            for name, scores in seeds["test"].items()
+        )
+        yield table(["", *columns, gain], rows, right=[*columns, gain])
+        last = seeds["first"] + seeds["count"] - 1
+        yield (
+            f"Mean ± standard deviation over the seeds {seeds['first']} to {last}; the version is that of "
+            f"seed {seeds['first']}."
+        )
+
+
+def _over(metrics: Document, seeds: Document, name: str) -> str | None:
+    if name not in seeds["differences"]:
+        return None
+    return _signed(turned(metrics, seeds["differences"][name]))
+
+
+def _spread(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:.3f} ± {value['sd']:.3f}"
+
+
+def _negative(value: Mapping[str, float]) -> Mapping[str, float]:
+    return {"value": -value["value"], "low": -value["high"], "high": -value["low"]}
+
+
+def _signed(value: Mapping[str, float]) -> str:
+    """`+0.012 [-0.003, +0.027]`, and +0.000 for less than nothing that rounds to it."""
+    plain, low, high = (round(value[key], 3) + 0.0 for key in ("value", "low", "high"))
+    return f"{plain:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _titled(name: str, patch: Document) -> str:
@@ -37,22 +126,6 @@ def _titled(name: str, patch: Document) -> str:
     return f"{name}@{patch['version']}\n{patch['params']:,} ({share:.1%})"
 
 
-def better_baselines(name: str, patch: Document) -> Iterator[str]:
-    """A sentence for every baseline with the better primary metric."""
-    metrics = patch["metrics"]
-    for baseline, differences in metrics["differences"].items():
-        worse, direction = differences[metrics["primary"]], "lower"
-        if metrics["maximise"]:
-            ends = {"value": "value", "low": "high", "high": "low"}
-            worse, direction = {name: -worse[end] for name, end in ends.items()}, "higher"
-        if worse["value"] > 0:
-            certain = "better" if worse["low"] > 0 else "better, though perhaps by chance,"
-            yield (
-                f"The baseline {baseline} is {certain} than {name}@{patch['version']}: "
-                f"its {metrics['primary']} is {direction} by {interval(worse)}."
-            )
-
-
-def _cell(value: Mapping[str, float] | None) -> str:
+def cell(value: Mapping[str, float] | None) -> str:
     """Two short lines, so that `ABREAST` metrics fit on a narrow terminal; `--json` has every digit."""
     return "-" if value is None else f"{value['value']:.3f}\n{value['low']:.2f}..{value['high']:.2f}"

@@ -52,6 +52,16 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be given several times."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn at random.")]
+SeedAsBeforeOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Of everything drawn at random; as before if not given.")
+]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Fits under so many seeds, from --seed on; means are reported.")
+]
+NoTwinOption = Annotated[
+    bool,
+    typer.Option("--no-twin", help="Skip the from-scratch twin, which tells what pre-training is worth."),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also where another owner's task is changed; the audit keeps it.")
 ]

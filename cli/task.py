@@ -1,11 +1,13 @@
 """`peter task`: the questions about users, and the patches that answer them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from . import _tasks
+from ._compare import comparison
 from ._group import noun
-from ._metrics import metric_table
 from ._options import (
     DEFAULT_REGISTRY,
     BackboneOption,
@@ -16,13 +18,16 @@ from ._options import (
     LabelsOption,
     NameArgument,
     NewLabelsOption,
+    NoTwinOption,
     RegistryOption,
+    SeedAsBeforeOption,
     SeedOption,
+    SeedsOption,
     SetOption,
     StoreOption,
     open_workspace,
 )
-from ._output import Document, Drawing, facts, minute, show, table
+from ._output import facts, show
 
 app = noun("Add tasks, train and promote patches.")
 
@@ -34,12 +39,16 @@ def list_(
     """List the tasks and their champions."""
     from peter.services import tasks
 
-    show(tasks.list_tasks(open_workspace(registry, store)), json, _drawn_list)
+    show(tasks.list_tasks(open_workspace(registry, store)), json, _tasks.task_list)
 
 
 @app.command("show", epilog="Example: peter task show gender")
 def show_(
     name: NameArgument,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", metavar="DIR", help="Write the champion's diagrams there, as PNG and SVG."),
+    ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -47,7 +56,12 @@ def show_(
     """Show a task beside the baselines."""
     from peter.services import tasks
 
-    show(tasks.show_task(open_workspace(registry, store), name), json, _drawn_task)
+    document = tasks.show_task(open_workspace(registry, store), name)
+    if plots:
+        from peter.services.plots import plot_champion
+
+        document["plots"] = plot_champion(document, plots)
+    show(document, json, _tasks.task)
 
 
 @app.command(epilog="Example: peter task versions gender")
@@ -60,7 +74,7 @@ def versions(
     """List the versions of a task's patch."""
     from peter.services import tasks
 
-    show(tasks.versions(open_workspace(registry, store), name), json, _drawn_versions)
+    show(tasks.versions(open_workspace(registry, store), name), json, _tasks.version_list)
 
 
 @app.command(epilog="Example: peter task check --labels gender.csv")
@@ -80,7 +94,11 @@ def check(
     from peter.services import tasks
 
     workspace = open_workspace(registry, store)
-    show(tasks.check_labels(workspace, labels, column, kind, backbone), json, _drawn_report)
+    show(
+        tasks.check_labels(workspace, labels, column, kind, backbone),
+        json,
+        lambda report: iter([facts(report)]),
+    )
 
 
 @app.command(epilog="Example: peter task add gender --labels gender.csv --owner growth")
@@ -104,6 +122,8 @@ def add(
     ] = False,
     settings: SetOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
+    no_twin: NoTwinOption = False,
     force: ForceOption = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
@@ -120,9 +140,9 @@ def add(
 
     document = train.add_task(
         open_workspace(registry, store), name, labels, column, kind, method, backbone, owner, description,
-        sensitive, settings, seed, force, progress(),
+        sensitive, settings, seed, seeds, not no_twin, force, progress(),
     )  # fmt: skip
-    show(document, json, _drawn_trained)
+    show(document, json, _tasks.trained)
 
 
 @app.command("train", epilog="Example: peter task train gender --labels gender-2024.csv")
@@ -135,10 +155,12 @@ def train_(
     ] = None,
     backbone: BackboneOption = None,
     settings: SetOption = None,
-    seed: Annotated[
+    seed: SeedAsBeforeOption = None,
+    seeds: Annotated[
         int | None,
-        typer.Option("--seed", min=0, help="Of everything drawn at random; as before if not given."),
+        typer.Option("--seeds", min=1, help="Fits under so many seeds; as before if not given."),
     ] = None,
+    no_twin: NoTwinOption = False,
     force: ForceOption = False,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Whether the version may become champion.")
@@ -157,9 +179,41 @@ def train_(
 
     workspace = open_workspace(registry, store)
     document = train.train_task(
-        workspace, name, labels, column, method, backbone, settings, seed, force, promote, progress()
-    )
-    show(document, json, _drawn_trained)
+        workspace, name, labels, column, method, backbone, settings, seed, seeds, not no_twin, force, promote,
+        progress(),
+    )  # fmt: skip
+    show(document, json, _tasks.trained)
+
+
+@app.command("compare", epilog="Example: peter task compare gender --methods peter,probe,full")
+def compare_(
+    name: NameArgument,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods", metavar="NAME,..", help="Compared with the first; all of them if not given."
+        ),
+    ] = None,
+    settings: SetOption = None,
+    seed: SeedAsBeforeOption = None,
+    seeds: SeedsOption = 1,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put methods side by side on a task.
+
+    Fits each on the task's labels, backbone and split, and measures how well and how fast it answers. The
+    champion's method has the champion's settings, every other its own defaults. Nothing is registered.
+    """
+    from peter.services.compare import compare
+
+    from ._progress import progress
+
+    chosen = None if methods is None else [each for each in methods.split(",") if each]
+    workspace = open_workspace(registry, store)
+    document = compare(workspace, name, chosen, settings or [], seed, seeds, progress())
+    show(document, json, comparison)
 
 
 @app.command("promote", epilog="Example: peter task promote gender@3 --why 'new labels'")
@@ -174,7 +228,7 @@ def promote_(
     """Make a version the champion."""
     from peter.services import promote
 
-    show(promote.promote(open_workspace(registry, store), version, force, why), json, _drawn_task)
+    show(promote.promote(open_workspace(registry, store), version, force, why), json, _tasks.task)
 
 
 @app.command(epilog="Example: peter task rollback gender")
@@ -188,7 +242,7 @@ def rollback(
     """Make the previous champion champion again."""
     from peter.services import promote
 
-    show(promote.rollback(open_workspace(registry, store), name, force), json, _drawn_task)
+    show(promote.rollback(open_workspace(registry, store), name, force), json, _tasks.task)
 
 
 @app.command(epilog="Example: peter task remove gender")
@@ -207,40 +261,3 @@ def remove(
 
     removed = remove_task(open_workspace(registry, store), name, force)
     show(removed, json, lambda document: iter([facts(document)]))
-
-
-def _drawn_list(document: Document) -> Drawing:
-    columns = ("name", "kind", "owner", "champion", "backbone")
-    yield table(
-        [*columns, "updated (UTC)"],
-        ([*(task[column] for column in columns), minute(task["updated"])] for task in document["tasks"]),
-    )
-
-
-def _drawn_versions(document: Document) -> Drawing:
-    columns = ("version", "champion", "method", "backbone", "params", "gate")
-    yield table(
-        [*columns, "created (UTC)"],
-        ([*(row[column] for column in columns), minute(row["created"])] for row in document["versions"]),
-        right=["params"],
-    )
-
-
-def _drawn_task(document: Document) -> Drawing:
-    shown = ("champion", "versions", "report")
-    yield facts({name: value for name, value in document.items() if name not in shown})
-    if document["champion"]:
-        yield from metric_table({document["name"]: document["champion"]})
-    yield from _drawn_versions(document)
-
-
-def _drawn_trained(document: Document) -> Drawing:
-    report = document["report"]
-    yield from metric_table({document["name"]: report})
-    outcome = "is champion" if report["promoted"] else "stays a candidate"
-    yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
-    yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
-
-
-def _drawn_report(report: Document) -> Drawing:
-    yield facts(report)

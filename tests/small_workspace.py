@@ -48,7 +48,8 @@ def add_task(workspace: Workspace, name: str, labels: Path, **changes: Any) -> d
     """`peter task add`, as quick as can be unless `changes` say otherwise."""
     usual = {
         "column": None, "kind_name": None, "method": "peter", "backbone": None, "owner": None,
-        "description": "", "sensitive": False, "settings": QUICK, "seed": 0, "force": False,
+        "description": "", "sensitive": False, "settings": QUICK, "seed": 0, "seeds": 1,
+        "twin": False, "force": False,
     }  # fmt: skip
     return train.add_task(workspace, name, labels, **{**usual, **changes}, progress=Silent())
 
@@ -57,7 +58,7 @@ def train_task(workspace: Workspace, name: str, **changes: Any) -> dict[str, Any
     """`peter task train`, with the champion's labels, backbone and settings where `changes` say nothing."""
     usual = {
         "labels": None, "column": None, "method": None, "backbone": None, "settings": [], "seed": None,
-        "force": False, "promote": True,
+        "seeds": None, "twin": False, "force": False, "promote": True,
     }  # fmt: skip
     return train.train_task(workspace, name, **{**usual, **changes}, progress=Silent())
 

@@ -59,7 +59,19 @@ LEAVES = {  # found by discovery, imported by nobody; longest name first
 }
 
 LIGHT = ("peter.registry", "peter.config", "peter.errors", "peter.plugins", "peter.progress", "peter.cli")
-HEAVY = {"torch", "ray", "polars", "alembic", "duckdb", "numpy", "scipy", "sklearn", "pyarrow", "optuna"}
+HEAVY = {
+    "torch",
+    "ray",
+    "polars",
+    "alembic",
+    "duckdb",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "pyarrow",
+    "optuna",
+    "matplotlib",
+}
 THIRD_PARTY = {  # where a floor is bound to a library, and to no other
     "peter.nn": {"torch"},
     "peter.task": {"torch"},

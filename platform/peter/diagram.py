@@ -1,7 +1,8 @@
 """Diagrams: what to draw, apart from who draws it (a file, a terminal)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,5 +30,26 @@ class Curve:
     x_label: str
     y_label: str
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of both axes: 0 and 1 for shares, else a little more than the points need."""
+        low, high = min(*self.x, *self.y), max(*self.x, *self.y)
+        if low >= 0 and high <= 1:
+            return 0.0, 1.0
+        margin = (high - low or abs(high)) / 20
+        return low - margin, high + margin
+
 
 Diagram = Matrix | Curve
+_CLASSES: Mapping[str, type[Matrix] | type[Curve]] = {"matrix": Matrix, "curve": Curve}
+
+
+def to_json(diagram: Diagram) -> dict[str, Any]:
+    """As a version's report keeps it."""
+    return {"diagram": type(diagram).__name__.lower(), **asdict(diagram)}
+
+
+def from_json(kept: Mapping[str, Any]) -> Diagram:
+    """The inverse of `to_json`."""
+    values = dict(kept)
+    return _CLASSES[values.pop("diagram")](**values)

@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from peter import task
+from peter import diagram, task
 from peter.config import BackboneConfig, FitConfig, from_dict, to_dict
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
@@ -194,11 +194,14 @@ class TaskKindContract:
             after = self.kind.loss(outputs - 0.1 * outputs.grad, targets)
         assert after < self.kind.loss(outputs, targets)
 
-    def test_diagrams_have_names_of_their_own(self) -> None:
+    def test_diagrams_have_names_of_their_own_and_are_json(self) -> None:
         schema, targets, outputs = self.world()
         outputs = self.kind.calibrated(outputs, self.kind.calibrate(outputs, targets))
-        names = [diagram.name for diagram in self.kind.diagrams(outputs, targets, schema)]
-        assert len(set(names)) == len(names)
+        drawn = self.kind.diagrams(outputs, targets, schema)
+        assert len({each.name for each in drawn}) == len(drawn)
+        kept = [diagram.to_json(each) for each in drawn]
+        assert json.loads(json.dumps(kept)) == kept
+        assert [diagram.from_json(each) for each in kept] == list(drawn)
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """The primary metric, turned so that less is better."""
@@ -318,6 +321,7 @@ class MethodContract:
         assert got.item() < chance.item()
 
     def test_the_adapter_config_is_json(self) -> None:
+        assert isinstance(self.method.deployable, bool)
         config = self.method.adapter_config(self.method.options(**self.settings))
         assert json.loads(json.dumps(config)) == config
         assert "peft_type" in config

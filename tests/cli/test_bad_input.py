@@ -95,6 +95,8 @@ WORDS = {
     "a path for a log": (["data", "show", "../x"], "'../x' is not a reference"),
     "no such backbone to show": (["backbone", "show", "nosuch"], "known: clicks"),
     "no such task to show": (["task", "show", "gendr"], "did you mean gender?"),
+    "no task to compare": (["task", "compare", "gendr"], "did you mean gender?"),
+    "a method that only compares": ([*ADD, "gender.csv", "--method", "joint"], "choose another"),
     "no versions": (["task", "versions", "nosuch"], "known: gender, tier"),
     "no task to train": (["task", "train", "nosuch"], "known: gender, tier"),
     "no such version": (["task", "promote", "gender@2"], "did you mean gender@1"),
@@ -112,7 +114,10 @@ WORDS = {
     "no name to score": (["profile", "materialize", "--tasks", ""], "'' is not a reference"),
     "another ending": (["profile", "export", "profiles.xlsx"], "neither .parquet nor .csv"),
     "a folder that is not there": (["profile", "export", "nosuch/x.csv"], "choose another place"),
-    "no such demo": (["demo", "--data", "nosuch"], "known: complete-journey, complete-journey-cross, movielens-100k"),
+    "no such demo": (
+        ["demo", "--data", "nosuch"],
+        "known: complete-journey, complete-journey-cross, movielens-100k",
+    ),
     "another database": (["task", "list", "--registry", "mysql://x"], "mysql cannot hold a registry"),
     "no database": (["task", "list", "--registry", "sqlite:///events.csv"], "is not an SQLite database"),
 }

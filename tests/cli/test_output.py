@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from peter.cli import _cards, _metrics, _output
+from peter.cli import _cards, _diagrams, _metrics, _output
 
 
 def _drawn(*parts, width=80):
@@ -20,7 +20,9 @@ def _around(value, half=0.02):
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def _patch(metrics=("accuracy", "macro_f1", "roc_auc", "log_loss", "ece"), maximise=False, **differences):
+def _patch(more=(), **differences):
+    more = dict(more)
+    metrics = ("accuracy", "macro_f1", "roc_auc", "log_loss", "ece")
     return {
         "version": 2,
         "backbone": "movies@1",
@@ -28,10 +30,10 @@ def _patch(metrics=("accuracy", "macro_f1", "roc_auc", "log_loss", "ece"), maxim
         "backbone_params": 600_000,
         "metrics": {
             "primary": "log_loss",
-            "maximise": maximise,
             "test": dict.fromkeys(metrics, _around(0.7)),
             "baselines": {name: dict.fromkeys(metrics, _around(0.6)) for name in differences},
             "differences": {name: {"log_loss": found} for name, found in differences.items()},
+            **more,
         },
     }
 
@@ -60,6 +62,7 @@ def test_the_metric_table_fits_a_narrow_terminal():
             "The baseline bag is better than gender@2: its log_loss is lower by 0.100 [0.080, 0.120].",
         ),
         (_around(0.01), "The baseline bag is better, though perhaps by chance, than gender@2"),
+        (_around(0.0004), None),
         (_around(-0.1), None),
     ],
 )
@@ -68,20 +71,90 @@ def test_a_better_baseline_is_named(difference, said):
     assert sentences.startswith(said) if said else sentences == ""
 
 
+def test_more_may_be_better():
+    more = {"primary": "ndcg", "maximise": True, "differences": {"bag": {"ndcg": _around(-0.1)}}}
+    (sentence,) = _metrics.better_baselines("next", _patch(more))
+    assert sentence == "The baseline bag is better than next@2: its ndcg is higher by 0.100 [0.080, 0.120]."
+
+
+@pytest.mark.parametrize(
+    ("maximise", "difference", "said"),
+    [
+        (False, _around(-0.1), "adds +0.100 [+0.080, +0.120] in log_loss"),
+        (True, _around(-0.1), "adds -0.100 [-0.120, -0.080] in log_loss"),
+        (False, _around(0.0, 0), "adds +0.000 [+0.000, +0.000] in log_loss"),
+    ],
+)
+def test_what_the_neural_part_adds_is_told_so_that_more_is_better(maximise, difference, said):
+    remarks = list(_metrics.remarks("gender", _patch({"maximise": maximise}, wide=difference)))
+    assert said in remarks[0]
+
+
+def test_calibration_and_what_was_skipped_are_told():
+    more = {"uncalibrated": {"ece": _around(0.12)}, "skipped": ["scratch"]}
+    calibrated, skipped = _metrics.remarks("gender", _patch(more))
+    assert calibrated == "Calibration of gender@2: ece 0.120 -> 0.700."
+    assert skipped.startswith("The twin scratch of gender@2 was skipped (--no-twin)")
+    assert list(_metrics.remarks("age", _patch({"uncalibrated": {"mae": _around(3)}}))) == []
+
+
+def test_a_matrix_is_shaded_by_rows_and_too_many_columns_are_left_to_files():
+    names = ["F", "[bold]"]
+    matrix = {
+        "diagram": "matrix", "name": "confusion", "title": "Users", "rows": names, "columns": names,
+        "values": [[30, 10], [0, 4]], "row_label": "truth", "column_label": "answer",
+    }  # fmt: skip
+    page = _drawn(*_diagrams.diagrams("gender@1", [matrix]))
+    for word in ("Users (gender@1, test users)", "[bold]", " 30 ", " 10 ", "·"):
+        assert word in page
+    dark, light = (_diagrams._shaded(count, share).style for count, share in ((30, 0.75), (10, 0.25)))
+    assert dark.startswith("white on rgb(")
+    assert light.startswith("black on rgb(")
+    many = [f"occupation {number}" for number in range(10)]
+    page = _drawn(
+        *_diagrams.diagrams("x@1", [{**matrix, "rows": many, "columns": many, "values": [[1] * 10] * 10}])
+    )
+    assert "10 occupation 9" in page
+    assert max(map(len, page.splitlines())) <= 80
+    most = [str(number) for number in range(60)]
+    page = _drawn(*_diagrams.diagrams("x@1", [{**matrix, "rows": most, "columns": most, "values": []}]))
+    assert "draw it with --plots DIR" in page
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "bar"),
+    [
+        (1, 0, "░" * 23 + "|"),
+        (0.5, 1, "█" * 11 + "|" + "█" * 12),
+        (0, 0.25, "|" + "█" * 5 + "░" * 18),
+    ],
+)
+def test_a_bar_has_a_mark_where_it_should_end(expected, found, bar):
+    assert _diagrams._bar(expected, found) == bar
+
+
+def test_a_curve_of_quantities_spans_what_it_holds():
+    ages = {
+        "diagram": "curve", "name": "calibration", "title": "Ages", "x": [30.0, 40.0], "y": [34.0, 41.0],
+        "users": [7, 9], "x_label": "mean prediction", "y_label": "mean truth",
+    }  # fmt: skip
+    low, high = (
+        line
+        for line in _drawn(*_diagrams.diagrams("age@1", [ages])).splitlines()
+        if "█" in line or "░" in line
+    )
+    assert low.split()[0::2] == ["30.00", "34.00"]
+    assert low.count("░") > 10
+    assert high.count("█") > 20
+
+
 def test_more_metrics_than_fit_abreast_are_drawn_below():
     metrics = tuple(f"ndcg@{at}" for at in range(7))
-    lines = _drawn(*_metrics.metric_table({"next": _patch(metrics, bag=_around(0))})).splitlines()
+    more = {"test": dict.fromkeys(metrics, _around(0.7)), "primary": "ndcg@1", "differences": {}}
+    lines = _drawn(*_metrics.metric_table({"next": _patch(more)})).splitlines()
     assert max(map(len, lines)) <= 80
     heads = [line.split() for line in lines if "ndcg" in line]
     assert heads == [list(metrics[:5]), list(metrics[5:])]
-
-
-def test_a_baseline_is_better_where_more_is_better():
-    sentences = " ".join(_metrics.better_baselines("next", _patch(maximise=True, bag=_around(-0.1))))
-    assert (
-        sentences == "The baseline bag is better than next@2: its log_loss is higher by 0.100 [0.080, 0.120]."
-    )
-    assert not list(_metrics.better_baselines("next", _patch(maximise=True, bag=_around(0.1))))
 
 
 def test_a_catalogue_does_not_fill_the_screen():

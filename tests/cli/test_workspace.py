@@ -52,6 +52,7 @@ def test_an_empty_workspace_lists_nothing(peter, words, key):
         ["task", "list"],
         ["task", "add", "gender", "--labels", "gender.csv"],
         ["task", "check", "--labels", "gender.csv"],
+        ["task", "compare", "gender"],
         ["tune"],
         ["profile", "get", "42"],
         ["profile", "materialize"],

@@ -9,12 +9,12 @@ import torch
 from peter import methods, plugins
 from peter.errors import InputError
 from peter.methods import Setting, method
-from peter.methods._deep import DeepOptions, DeepPatch
+from peter.methods._deep import Deep, DeepPatch
 from peter.testing import MethodContract, fingerprint, tiny_body, toy_users
 from peter.training.fit import predict
 
 BLOCKS = 3
-DEEP = [name for name in plugins.modules(methods.GROUP) if issubclass(method(name).options, DeepOptions)]
+DEEP = [name for name in plugins.modules(methods.GROUP) if isinstance(method(name), Deep)]
 ALONE = {"wide": False, "summary": False}
 BARE = {"head.weight", "head.bias", "mean", "scale"}  # beside the trunk, without a wide term
 

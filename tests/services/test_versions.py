@@ -46,8 +46,9 @@ def test_new_labels_make_a_version_that_the_gate_judges(workspace: Workspace, pl
     assert made["report"]["version"] == 2
     assert made["report"]["promoted"] == (champion(workspace, "gender") == 2)
     gate = made["report"]["metrics"]["gate"]
-    assert list(gate["gains"]) == ["gender@1", "majority"]
+    assert list(gate["gains"]) == ["gender@1", "bag", "probe", "wide", "majority"]
     assert made["report"]["reason"] == gate["reason"] == made["versions"][-1]["gate"]
+    assert gate["reason"].endswith("; its from-scratch twin was not compared")
     rows = table_rows(workspace.registry)
     assert [labels["users"] for labels in rows["label_set"]] == [300, 300, 250]
     after = train_task(workspace, "gender", labels=path, promote=False)
@@ -64,7 +65,7 @@ def test_labels_of_fewer_classes_keep_the_meaning_of_the_outputs(workspace: Work
     labels = pl.read_csv(place / "tier.csv", infer_schema=False)
     labels.filter(pl.col("tier") != "tier3").write_csv(place / "fewer.csv")
     made = train_task(workspace, "tier", labels=place / "fewer.csv", method="bag")["report"]
-    assert list(made["metrics"]["gate"]["gains"]) == ["tier@1", "majority"]
+    assert set(made["metrics"]["gate"]["gains"]) == {"tier@1", "probe", "majority"}
 
 
 def test_rolling_back_goes_back_and_not_forth(workspace: Workspace) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from peter.training.bootstrap import Score, interval, intervals, paired, resample
+from peter.training import bootstrap
+from peter.training.bootstrap import Interval, Score, difference, interval, resample, scored, told
 
 
 def mean(values: Tensor) -> Score:
@@ -15,6 +16,14 @@ def mean(values: Tensor) -> Score:
         return {"mean": weights @ values / weights.sum(1)}
 
     return score
+
+
+def intervals(score: Score, weights: Tensor) -> dict[str, Interval]:
+    return told(scored(score, weights))
+
+
+def paired(a: Score, b: Score, weights: Tensor) -> dict[str, Interval]:
+    return told(difference(scored(a, weights), scored(b, weights)))
 
 
 def test_a_resample_draws_as_many_users_as_there_are() -> None:
@@ -52,3 +61,16 @@ def test_a_pair_is_narrower_than_two_alone() -> None:
     assert got == pytest.approx({"value": 0.1, "low": 0.1, "high": 0.1}, abs=1e-5)
     same = paired(mean(values), mean(values), weights)["mean"]
     assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_fits_are_averaged_resample_by_resample() -> None:
+    """The interval of a mean over seeds is that of the mean of the users' values, seeds being fixed."""
+    generator = torch.Generator().manual_seed(0)
+    first, second, other = (torch.randn(80, generator=generator) for _ in range(3))
+    weights = resample(80, 300)
+    averaged = bootstrap.mean([scored(mean(first), weights), scored(mean(second), weights)])
+    apart = difference(averaged, scored(mean(other), weights))
+    expected = intervals(mean((first + second) / 2 - other), weights)
+    assert told(apart)["mean"] == pytest.approx(expected["mean"], abs=1e-6)
+    alone = scored(mean(first), weights)
+    assert torch.equal(bootstrap.mean([alone])["mean"], alone["mean"])

@@ -35,6 +35,7 @@ class Setting:
     schema: Schema
     seed: int
     population: Callable[[], Histories] = nobody  # training users of the log, labelled or not; while fitting
+    others: Callable[[], Sequence["OtherTask"]] = tuple  # the registry's other tasks on this body
 
     @property
     def outputs(self) -> int:
@@ -48,6 +49,16 @@ class Examples:
 
     histories: Histories
     targets: Tensor
+
+
+@dataclass(frozen=True)
+class OtherTask:
+    """Another task on the same body, for methods that learn several at once."""
+
+    kind: TaskKind
+    schema: Schema
+    train: Examples
+    valid: Examples
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,7 @@ class Method(Protocol):
     """A way to answer a task on a frozen backbone."""
 
     options: type[Any]  # frozen dataclass: this method's own `--set` keys with their defaults
+    deployable: bool  # whether its patches may be registered; if not, `peter task compare` alone uses it
 
     def build(self, setting: Setting, options: Any) -> nn.Module:
         """A fresh patch (see `Patch`), initialised from `setting.seed` alone."""

@@ -184,6 +184,7 @@ class Deep:
     trunk: Callable[[Setting, Any], Trunk]  # initialised from the setting's seed alone
     peft: Callable[[Any], Mapping[str, Any]]  # keys of adapter_config.json that tell of the trunk
     domains: Callable[[BackboneConfig], Mapping[str, Domain]] = field(default=rates)
+    deployable: bool = True
 
     def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
         return (

@@ -77,6 +77,7 @@ class Bag:
     """See `peter.methods.Method`."""
 
     options = Options
+    deployable = True
 
     def build(self, setting: Setting, options: Options) -> TfIdfLinear:
         return TfIdfLinear(setting)

@@ -68,6 +68,7 @@ class Lsa:
     """See `peter.methods.Method`."""
 
     options = Options
+    deployable = True
 
     def build(self, setting: Setting, options: Options) -> LsaPatch:
         return LsaPatch(setting, options)

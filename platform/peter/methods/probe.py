@@ -45,6 +45,7 @@ class Probe:
     """See `peter.methods.Method`."""
 
     options = Options
+    deployable = True
 
     def build(self, setting: Setting, options: Options) -> ProbePatch:
         return ProbePatch(setting, options)

@@ -63,7 +63,7 @@ def _add_tasks(
             progress.say(f"task {task}")
             add_task(
                 workspace, task, labels, None, source.kind, DEFAULT_METHOD, backbone, None, "", False,
-                settings, 0, False, progress,
+                settings, seed=0, seeds=1, twin=False, force=False, progress=progress,
             )  # fmt: skip
 
 

@@ -1,34 +1,78 @@
 """How good a patch is, beside what anybody would try first, on users that nobody was trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean, stdev
 from typing import Any
 
-from torch import Tensor
-
+from peter import diagram
 from peter.methods import Examples, Setting
-from peter.training.bootstrap import intervals, paired, resample
+from peter.services.contest import OURS, Answers, Contest
+from peter.services.requests import Request
+from peter.training.bootstrap import Scored, difference, mean, resample, scored, told
 
-BASELINES = ("bag", "probe")  # fitted on the same users; `majority` needs no fit
+
+def scores(setting: Setting, users: Examples, answers: Answers) -> dict[str, list[Scored]]:
+    """Every contender's metrics for each seed, all on the same resamples of the users."""
+    weights = resample(len(users.targets), seed=setting.seed)
+    return {
+        name: [scored(partial(setting.kind.metrics, each, users.targets), weights) for each in outputs]
+        for name, outputs in answers.items()
+    }
 
 
-def evaluate(setting: Setting, users: Examples, answers: Mapping[str, Tensor], ours: str) -> dict[str, Any]:
-    """Metrics of every contender and their paired differences from `ours`, on the same users and resamples.
-
-    Args:
-        answers: contender -> calibrated outputs [B, K] for `users`, `ours` among them.
+def measured(held: Contest) -> dict[str, Any]:
+    """A version's report: the patch of the first seed beside its baselines, on test users.
 
     Returns:
-        `metrics`: contender -> metric -> {value, low, high}; `differences`: contender -> metric -> the
-        interval of ours minus theirs.
+        `test`, `valid`, and `uncalibrated` (on test users): metric -> {value, low, high}; `baselines`:
+        contender -> the same; `differences`: contender -> metric -> the paired interval of ours minus theirs;
+        `skipped`: baselines that were not fitted; `diagrams`: of test users; `seeds`: where there are
+        several, what `over_seeds` gives.
     """
-    weights = resample(len(users.targets), seed=setting.seed)
-    scores = {
-        name: partial(setting.kind.metrics, outputs, users.targets) for name, outputs in answers.items()
-    }
+    request, users = held.request, held.request.users
+    answers = held.answers(users.test)
+    test = scores(request.setting, users.test, answers)
+    ours, theirs = test[OURS][0], {name: fits[0] for name, fits in test.items() if name != OURS}
+    raw = {OURS: [held.ours[0].outputs(users.test.histories)]}
+    valid = {OURS: [held.ours[0].answer(users.valid.histories)]}
+    drawn = request.kind.diagrams(answers[OURS][0], users.test.targets, request.schema)
     return {
-        "metrics": {name: intervals(score, weights) for name, score in scores.items()},
-        "differences": {
-            name: paired(scores[ours], score, weights) for name, score in scores.items() if name != ours
-        },
+        "primary": request.kind.primary,
+        "maximise": request.kind.maximise,
+        "test": told(ours),
+        "uncalibrated": told(scores(request.setting, users.test, raw)[OURS][0]),
+        "valid": told(scores(request.setting, users.valid, valid)[OURS][0]),
+        "baselines": {name: told(fit) for name, fit in theirs.items()},
+        "differences": {name: told(difference(ours, fit)) for name, fit in theirs.items()},
+        "skipped": list(held.skipped),
+        "diagrams": [diagram.to_json(each) for each in drawn],
+        "users": users.report,
+        **({"seeds": over_seeds(request, test)} if request.seeds > 1 else {}),
+    }
+
+
+def over_seeds(request: Request, found: Mapping[str, Sequence[Scored]]) -> dict[str, Any]:
+    """What all seeds tell, the first of which made the version.
+
+    Returns:
+        `first`, `count`; `test`: contender -> metric -> {mean, sd}; `differences`: contender -> metric -> the
+        interval of ours minus theirs, averaged over the seeds on each resample of the users.
+    """
+    ours = mean(found[OURS])
+    theirs = {name: mean(fits) for name, fits in found.items() if name != OURS}
+    return {
+        "first": request.recipe.fit.seed,
+        "count": request.seeds,
+        "test": {name: spread(fits) for name, fits in found.items()},
+        "differences": {name: told(difference(ours, fits)) for name, fits in theirs.items()},
+    }
+
+
+def spread(fits: Sequence[Scored]) -> dict[str, dict[str, float]]:
+    """metric -> {mean, sd} over fits; the deviation of a single one is 0."""
+    plain = {name: [float(fit[name][0]) for fit in fits] for name in fits[0]}
+    return {
+        name: {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
+        for name, values in plain.items()
     }

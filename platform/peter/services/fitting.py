@@ -1,7 +1,8 @@
 """Fitting one recipe on one task: the job that `task add`, `task train`, `tune` and every baseline share."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ class Fitted:
     setting: Setting
     patch: nn.Module
     calibration: dict[str, float]
+    seconds: float = 0.0  # that fitting took; none where it was read from the store
 
     @property
     def params(self) -> int:
@@ -47,10 +49,12 @@ def epochs(
 
 def fitted(recipe: Recipe, setting: Setting, users: Labelled, progress: Progress) -> Fitted:
     """Build, train and calibrate a patch."""
+    begin = perf_counter()
     patch = method(recipe.method).build(setting, recipe.options)
     for _ in epochs(patch, recipe, setting, users, progress):
         pass
-    return calibrated(recipe, setting, patch, users.valid)
+    made = calibrated(recipe, setting, patch, users.valid)
+    return replace(made, seconds=perf_counter() - begin)
 
 
 def calibrated(recipe: Recipe, setting: Setting, patch: nn.Module, valid: Examples) -> Fitted:

@@ -34,6 +34,8 @@ def prepare(base: Frozen, log: EventLog, labels: LabelTable, kind: TaskKind, sch
         InputError: most users have no events, or a part of the split would be empty.
     """
     rows, kept, found = match(labels, log)
+    order = np.argsort(rows, kind="stable")  # the log's: the order of the file is no part of a request
+    rows, kept = rows[order], kept[order]
     before = None if labels.timestamps is None else np.asarray(labels.timestamps)[kept]
     histories = log.histories(rows, before)
     targets = kind.encode([labels.labels[at] for at in kept], schema)

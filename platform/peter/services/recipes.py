@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from peter.config import FitConfig, from_dict, from_options, to_dict
@@ -13,6 +13,7 @@ from peter.task import TaskKind
 from peter.task import kind as kind_of
 
 DEFAULT_METHOD = "peter"
+TWIN = "scratch"  # the method of a recipe's from-scratch twin
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,32 @@ class Recipe:
         fit = FitConfig(seed=self.fit.seed, threads=self.fit.threads)
         return Recipe(name, method(name).options(), fit, self.kind)
 
-    def identity(self, labels_sha256: str, backbone_sha256: str) -> str:
+    def twin(self) -> "Recipe":
+        """The same from random values, nothing pre-trained: its budget, and its options where both have them.
+
+        What it does better is negative transfer (ANT, Peng et al., 2023).
+        """
+        options = method(TWIN).options()
+        shared = {option.name for option in fields(options)} & {
+            option.name for option in fields(self.options)
+        }
+        options = replace(options, **{name: getattr(self.options, name) for name in shared})
+        return replace(self, method=TWIN, options=options)
+
+    def wide_alone(self) -> "Recipe | None":
+        """The wide term without the deep part; None where the options know no such parts, or it is this."""
+        parts = {"deep", "wide"} <= {option.name for option in fields(self.options)}
+        if not parts or not self.options.deep:
+            return None
+        return replace(self, options=replace(self.options, deep=False, wide=True))
+
+    def seeded(self, seed: int) -> "Recipe":
+        """The same under another seed."""
+        return replace(self, fit=replace(self.fit, seed=seed))
+
+    def identity(self, labels_sha256: str, backbone_sha256: str, seeds: int = 1) -> str:
         """sha256 of the whole request: the same request is the same version."""
         request = {**self.to_json(), "labels": labels_sha256, "backbone": backbone_sha256}
+        if seeds > 1:
+            request["seeds"] = seeds
         return hashlib.sha256(canonical(request).encode()).hexdigest()

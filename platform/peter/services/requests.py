@@ -1,7 +1,8 @@
 """A request for a version: all that decides what it will be, checked and read before anything is written."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from peter.data.histories import Histories
 from peter.data.labels import LabelTable
 from peter.data.splits import TRAIN, assign
 from peter.errors import InputError
-from peter.methods import Setting, method
+from peter.methods import OtherTask, Setting, method
 from peter.registry import models
 from peter.services import frozen
 from peter.services.kinds import check_answers
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
+from peter.services.neighbours import neighbours
 from peter.services.recipes import Recipe
 from peter.services.workspace import Workspace
 from peter.task import Schema, TaskKind
@@ -32,6 +34,9 @@ class Request:
     log: EventLog
     recipe: Recipe
     users: Labelled
+    others: Callable[[], Sequence[OtherTask]]  # the registry's other tasks on the backbone
+    seeds: int = 1  # fits to report, under as many seeds from the recipe's on; the first makes the version
+    twin: bool = True  # whether to fit the from-scratch twin, for the report and for the gate
 
     @classmethod
     def read(
@@ -42,6 +47,8 @@ class Request:
         row: models.Backbone,
         recipe: Recipe,
         usual: Schema | None = None,
+        seeds: int = 1,
+        twin: bool = True,
     ) -> "Request":
         """Load the backbone and join the labels with its events.
 
@@ -56,7 +63,8 @@ class Request:
         schema = _schema(recipe.kind, table, usual)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
-        request = cls(name, table, schema, base, log, recipe, users)
+        others = cache(partial(neighbours, workspace, base, log, name))
+        request = cls(name, table, schema, base, log, recipe, users, others, seeds, twin)
         method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
         return request
 
@@ -68,12 +76,15 @@ class Request:
         table: LabelTable | None = None,
         recipe: Recipe | None = None,
         row: models.Backbone | None = None,
+        seeds: int = 1,
+        twin: bool = True,
     ) -> "Request":
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
         recipe = recipe or Recipe.of(patch)
         usual = patch.config["schema"] if recipe.kind == Recipe.of(patch).kind else None
-        return cls.read(workspace, patch.task.name, table, row or patch.backbone, recipe, usual)
+        row = row or patch.backbone
+        return cls.read(workspace, patch.task.name, table, row, recipe, usual, seeds, twin)
 
     @property
     def kind(self) -> TaskKind:
@@ -84,8 +95,15 @@ class Request:
     def setting(self) -> Setting:
         """What the patch is made for."""
         return Setting(
-            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population
-        )
+            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population,
+            self.others,
+        )  # fmt: skip
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds of its fits."""
+        first = self.recipe.fit.seed
+        return range(first, first + self.seeds)
 
     def population(self) -> Histories:
         """The events of the log's training users, labelled or not."""
@@ -95,7 +113,7 @@ class Request:
     @cached_property
     def identity(self) -> str:
         """The same request is the same version."""
-        return self.recipe.identity(self.table.sha256, self.base.sha256)
+        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds)
 
 
 def _schema(kind: TaskKind, table: LabelTable, usual: Schema | None) -> Schema:

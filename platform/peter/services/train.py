@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.data.labels import read_labels
-from peter.errors import NameTaken
+from peter.errors import InputError, NameTaken
+from peter.methods import method as method_of
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
 from peter.services import versions
@@ -30,6 +31,8 @@ def add_task(
     sensitive: bool,
     settings: list[str] | None,
     seed: int,
+    seeds: int,
+    twin: bool,
     force: bool,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def add_task(
         InputError: anything the user gave cannot be used; nothing was changed.
         NameTaken: the task exists and has a champion.
     """
+    _require_deployable(name, method)
     table = read_labels(labels, column)
     recipe = Recipe.make(choose(table, kind_name), method, settings or (), seed)
     with workspace.registry.read() as session:
@@ -46,7 +50,7 @@ def add_task(
         if begun:
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    request = Request.read(workspace, name, table, row, recipe)
+    request = Request.read(workspace, name, table, row, recipe, seeds=seeds, twin=twin)
 
     def begin(session: Session) -> models.Task:
         outputs = dict(request.schema)
@@ -73,6 +77,8 @@ def train_task(
     backbone: str | None,
     settings: list[str] | None,
     seed: int | None,
+    seeds: int | None,
+    twin: bool,
     force: bool,
     promote: bool,
     progress: Progress,
@@ -90,10 +96,21 @@ def train_task(
         tasks.authorise(task, workspace.actor, force)
         champion = patches.get(session, name)
         row = backbones.get(session, backbone) if backbone else None
+    _require_deployable(name, method or champion.method)
     table = read_labels(labels, column) if labels else None
     recipe = Recipe.after(champion, method, settings or (), seed)
-    request = Request.after(workspace, champion, table, recipe, row)
+    seeds = seeds or champion.metrics.get("seeds", {"count": 1})["count"]
+    request = Request.after(workspace, champion, table, recipe, row, seeds, twin)
     return versions.make(workspace, request, promote, progress)
+
+
+def _require_deployable(name: str, method: str) -> None:
+    """Raises InputError for a method that only compares."""
+    if not method_of(method).deployable:
+        raise InputError(
+            f"Method {method} is there to be compared with and cannot answer for {name!r}; "
+            f"choose another, and then try `peter task compare {name} --methods peter,{method}`."
+        )
 
 
 def _unfinished(session: Session, name: str) -> models.Task | None:

@@ -1,21 +1,22 @@
 """Making a version: train, evaluate beside baselines, judge, certify, and register in one transaction."""
 
-from time import perf_counter
 from typing import Any
 
 from sqlalchemy.orm import Session
-from torch import Tensor
 
 from peter import faults
 from peter.progress import Progress
 from peter.registry import aliases, models, patches, runs, tasks
 from peter.services import certificates, frozen, gate, patch_objects, verify
-from peter.services.evaluation import BASELINES, evaluate
-from peter.services.fitting import Fitted, fitted
+from peter.services.contest import MAJORITY, Contest, contest
+from peter.services.evaluation import measured
+from peter.services.recipes import TWIN
 from peter.services.requests import Request
 from peter.services.running import running
 from peter.services.tasks import report
 from peter.services.workspace import Workspace
+
+FLOORS = {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}  # what no later version may be worse than
 
 
 def make(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
@@ -43,13 +44,13 @@ def make(workspace: Workspace, request: Request, promote: bool, progress: Progre
 def _trained(
     workspace: Workspace, request: Request, run: models.Run, promote: bool, progress: Progress
 ) -> dict[str, Any]:
-    before, begin = frozen.fingerprint(request.base.body), perf_counter()
-    ours = fitted(request.recipe, request.setting, request.users, progress)
-    seconds = perf_counter() - begin
+    before = frozen.fingerprint(request.base.body)
+    held = contest(request, progress)
+    ours = held.ours[0]
     faults.reach("task.add:trained")
     champion = _champion(workspace, request.name)
-    verdict = _judged(workspace, request, ours, champion)
-    metrics = {**_measured(request, ours, progress), "seconds": round(seconds, 3)}
+    verdict = _judged(workspace, held, champion)
+    metrics = {**measured(held), "seconds": round(ours.seconds, 3)}
     frozen.require_untouched(request.base, before)
     certificate = certificates.issue(request.base, ours.patch)
     verify.require(workspace, verify.others(workspace, request.name), request.name)
@@ -106,62 +107,35 @@ def _label_set(task: models.Task, request: Request, sha256: str) -> models.Label
     )
 
 
-def _measured(request: Request, ours: Fitted, progress: Progress) -> dict[str, Any]:
-    """Test metrics of the patch beside its baselines, each fitted on the same users and calibrated alike."""
-    made_for, users = request.setting, request.users
-    contenders = {"ours": ours} | {
-        name: fitted(request.recipe.beside(name), made_for, users, progress)
-        for name in BASELINES
-        if name != request.recipe.method
-    }
-    answers = {name: contender.answer(users.test.histories) for name, contender in contenders.items()}
-    answers["majority"] = _majority(request)
-    told = evaluate(made_for, users.test, answers, "ours")
-    test = told["metrics"].pop("ours")
-    valid = evaluate(made_for, users.valid, {"ours": ours.answer(users.valid.histories)}, "ours")
-    return {
-        "primary": request.kind.primary,
-        "maximise": request.kind.maximise,
-        "test": test,
-        "valid": valid["metrics"]["ours"],
-        "baselines": told["metrics"],
-        "differences": told["differences"],
-        "users": users.report,
-    }
-
-
-def _majority(request: Request) -> Tensor:
-    """Calibrated outputs for test users of who knows nothing but the training labels."""
-    kind, users = request.kind, request.users
-    prior = kind.prior(users.train.targets, request.schema)  # [K]
-    calibration = kind.calibrate(prior.expand(len(users.valid.targets), -1), users.valid.targets)
-    return kind.calibrated(prior.expand(len(users.test.targets), -1), calibration)
-
-
 def _champion(workspace: Workspace, name: str) -> models.Patch | None:
     with workspace.registry.read() as session:
         version = aliases.version(session, tasks.get(session, name), aliases.CHAMPION)
         return patches.get(session, f"{name}@{version}") if version else None
 
 
-def _judged(
-    workspace: Workspace, request: Request, ours: Fitted, champion: models.Patch | None
-) -> gate.Verdict:
-    """What the gate says of the new version against the champion and the majority, on validation users."""
+def _judged(workspace: Workspace, held: Contest, champion: models.Patch | None) -> gate.Verdict:
+    """What the gate says of the new version against the champion and the baselines, on validation users."""
+    request = held.request
     valid = request.users.valid
-    if champion is None:
-        return gate.Verdict(True, "the first version", request.kind.primary, {})
-    same = (
-        champion.backbone.event_log_id == request.base.event_log_id
-        and champion.backbone.salt == request.base.salt
-    )
-    if not same or champion.config["schema"] != dict(request.schema):
+    if champion and not _comparable(request, champion):
         reason = (
             f"{champion.reference} reads other events or answers other classes; compare and promote by hand"
         )
         return gate.Verdict(False, reason, request.kind.primary, {})
-    theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
-    outputs = ours.outputs(valid.histories)
-    prior = request.kind.prior(request.users.train.targets, request.schema).expand_as(outputs)
-    rivals = {champion.reference: theirs.outputs(valid.histories), "majority": prior}
-    return gate.judge(request.setting, valid, outputs, rivals)
+    rivals = held.rivals(valid)
+    if champion:
+        theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
+        rivals = {champion.reference: theirs.outputs(valid.histories), **rivals}
+    outputs = held.ours[0].outputs(valid.histories)
+    rival = champion.reference if champion else None
+    verdict = gate.judge(request.setting, valid, outputs, rivals, rival, FLOORS)
+    return verdict.noting(f"{FLOORS[TWIN]} was not compared") if held.skipped else verdict
+
+
+def _comparable(request: Request, champion: models.Patch) -> bool:
+    """Whether both answer the same for users of the same log under the same split."""
+    return (
+        champion.backbone.event_log_id == request.base.event_log_id
+        and champion.backbone.salt == request.base.salt
+        and bool(champion.config["schema"] == dict(request.schema))
+    )

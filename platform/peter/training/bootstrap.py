@@ -1,12 +1,13 @@
 """How sure a measured number is: 95 % percentile intervals over resampled users, alone and paired."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 Score = Callable[[Tensor], Mapping[str, Tensor]]  # weights [R, B] -> metric name -> [R]
+Scored = Mapping[str, Tensor]  # metric name -> [1+R]: the plain value, then its resamples
 
 
 class Interval(TypedDict):
@@ -33,17 +34,22 @@ def interval(value: float, resampled: Tensor) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
-def intervals(score: Score, weights: Tensor) -> dict[str, Interval]:
-    """Every metric of `score` (a task kind's `metrics` bound to outputs and targets) with its interval."""
+def scored(score: Score, weights: Tensor) -> Scored:
+    """Every metric of `score` (a task kind's `metrics` bound to outputs and targets), once and for all."""
     plain, resampled = score(torch.ones_like(weights[:1])), score(weights)
-    return {name: interval(float(plain[name]), values) for name, values in resampled.items()}
+    return {name: torch.cat([plain[name], values]) for name, values in resampled.items()}
 
 
-def paired(a: Score, b: Score, weights: Tensor) -> dict[str, Interval]:
+def difference(a: Scored, b: Scored) -> Scored:
     """`a` minus `b` on the same users and resamples: far narrower than two intervals side by side."""
+    return {name: values - b[name] for name, values in a.items()}
 
-    def difference(rows: Tensor) -> dict[str, Tensor]:
-        others = b(rows)
-        return {name: values - others[name] for name, values in a(rows).items()}
 
-    return intervals(difference, weights)
+def mean(fits: Sequence[Scored]) -> Scored:
+    """The average of fits that differ in their seed alone, resample by resample."""
+    return {name: torch.stack([scores[name] for scores in fits]).mean(0) for name in fits[0]}
+
+
+def told(scores: Scored) -> dict[str, Interval]:
+    """Every metric with its interval."""
+    return {name: interval(float(values[0]), values[1:]) for name, values in scores.items()}

@@ -1,0 +1,45 @@
+"""How tasks and their versions are drawn."""
+
+from ._diagrams import diagrams
+from ._metrics import metric_table, seed_table
+from ._output import Document, Drawing, facts, minute, table
+
+
+def task_list(document: Document) -> Drawing:
+    columns = ("name", "kind", "owner", "champion", "backbone")
+    yield table(
+        [*columns, "updated (UTC)"],
+        ([*(task[column] for column in columns), minute(task["updated"])] for task in document["tasks"]),
+    )
+
+
+def version_list(document: Document) -> Drawing:
+    columns = ("version", "champion", "method", "backbone", "params", "gate")
+    yield table(
+        [*columns, "created (UTC)"],
+        ([*(row[column] for column in columns), minute(row["created"])] for row in document["versions"]),
+        right=["params"],
+    )
+
+
+def task(document: Document) -> Drawing:
+    """A task with its champion beside the baselines, and its versions."""
+    shown = ("champion", "versions", "report", "plots")
+    yield facts({name: value for name, value in document.items() if name not in shown})
+    if champion := document["champion"]:
+        yield from metric_table({document["name"]: champion})
+        yield from seed_table(champion)
+        reference = f"{document['name']}@{champion['version']}"
+        yield from diagrams(reference, champion["metrics"].get("diagrams", ()))
+    yield from version_list(document)
+    yield from (f"written to {path}" for path in document.get("plots", ()))
+
+
+def trained(document: Document) -> Drawing:
+    """The version that was just made, and whether it answers now."""
+    report = document["report"]
+    yield from metric_table({document["name"]: report})
+    yield from seed_table(report)
+    outcome = "is champion" if report["promoted"] else "stays a candidate"
+    yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
+    yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"

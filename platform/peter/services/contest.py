@@ -1,0 +1,104 @@
+"""A patch and its baselines, fitted on the same users: what a report compares and the gate judges."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from peter.data.histories import Histories
+from peter.methods import Examples
+from peter.progress import Progress
+from peter.services.fitting import Fitted, fitted
+from peter.services.recipes import TWIN, Recipe
+from peter.services.requests import Request
+from peter.task import TaskKind
+
+OURS = "ours"
+MAJORITY = "majority"
+WIDE = "wide"  # our own wide term alone
+BASELINES = ("bag", "probe")  # methods, each with its own defaults
+
+Answers = Mapping[str, Sequence[Tensor]]  # contender -> outputs [B, K], one for each seed
+
+
+class Answering(Protocol):
+    """Whoever has an answer for a user, as `Fitted` has."""
+
+    def outputs(self, histories: Histories) -> Tensor:
+        """Outputs [B, K] before calibration."""
+
+    def answer(self, histories: Histories) -> Tensor:
+        """Calibrated outputs."""
+
+
+@dataclass(frozen=True)
+class Majority:
+    """Knows nothing but the training labels; calibrated like everybody else."""
+
+    kind: TaskKind
+    prior: Tensor  # [K]
+    calibration: Mapping[str, float]
+
+    @classmethod
+    def of(cls, request: Request) -> "Majority":
+        """That of the request's training users, calibrated on its validation users."""
+        kind, valid = request.kind, request.users.valid
+        prior = kind.prior(request.users.train.targets, request.schema)
+        return cls(kind, prior, kind.calibrate(prior.expand(len(valid.targets), -1), valid.targets))
+
+    def outputs(self, histories: Histories) -> Tensor:
+        return self.prior.expand(len(histories), -1)
+
+    def answer(self, histories: Histories) -> Tensor:
+        return self.kind.calibrated(self.outputs(histories), self.calibration)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A patch and its baselines."""
+
+    request: Request
+    ours: Sequence[Fitted]  # one for each seed; the first becomes the version
+    baselines: Mapping[str, Sequence[Answering]]  # likewise
+    skipped: Sequence[str]  # baselines that nobody wanted to wait for
+
+    def answers(self, users: Examples) -> Answers:
+        """Calibrated outputs of the patch and of all baselines."""
+        contenders: dict[str, Sequence[Answering]] = {OURS: self.ours, **self.baselines}
+        return {name: [each.answer(users.histories) for each in fits] for name, fits in contenders.items()}
+
+    def rivals(self, users: Examples) -> dict[str, Tensor]:
+        """Outputs of the first seed's baselines, for a judge who calibrates them himself."""
+        return {name: fits[0].outputs(users.histories) for name, fits in self.baselines.items()}
+
+
+def contest(request: Request, progress: Progress) -> Contest:
+    """Fit the patch that `request` asks for, and all its baselines."""
+    recipes = {OURS: request.recipe, **_baselines(request)}
+    fits: dict[str, list[Fitted]] = {name: [] for name in recipes}
+    with progress.bar("contenders", len(recipes) * request.seeds, "fits") as bar:
+        for name, recipe in recipes.items():
+            for seed in request.each_seed:
+                bar.advance(0, name)
+                fits[name].append(seeded(request, recipe, seed, progress))
+                bar.advance(1)
+    skipped = [TWIN] if TWIN not in fits and request.recipe.method != TWIN else []
+    ours = fits.pop(OURS)
+    return Contest(request, ours, {**fits, MAJORITY: [Majority.of(request)] * request.seeds}, skipped)
+
+
+def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress) -> Fitted:
+    """Fit a recipe on the request's users under a seed."""
+    return fitted(recipe.seeded(seed), replace(request.setting, seed=seed), request.users, progress)
+
+
+def _baselines(request: Request) -> dict[str, Recipe]:
+    """What counts, what reads the bare backbone, what the patch holds beside its deep part, and its twin."""
+    recipe = request.recipe
+    found = {name: recipe.beside(name) for name in BASELINES if name != recipe.method}
+    if wide := recipe.wide_alone():
+        found[WIDE] = wide
+    if request.twin and recipe.method != TWIN:
+        found[TWIN] = recipe.twin()
+    return found

@@ -1,0 +1,50 @@
+"""Recipes that are made from another: what a patch is held against."""
+
+from dataclasses import replace
+
+import pytest
+
+from peter.config import FitConfig
+from peter.services.recipes import TWIN, Recipe
+from peter.task import kind
+
+CLASSES = kind("classification")
+
+
+def recipe(method: str = "peter", *settings: str) -> Recipe:
+    return Recipe.make(CLASSES, method, settings, seed=3)
+
+
+def test_a_twin_differs_in_what_the_patch_alone_has() -> None:
+    ours = recipe("peter", "epochs=4", "learning_rate=0.01", "wide=off", "readout=last", "reduction=4")
+    twin = ours.twin()
+    assert (twin.method, twin.fit, twin.kind) == (TWIN, ours.fit, ours.kind)
+    assert (twin.options.wide, twin.options.readout) == (False, "last")
+    assert not hasattr(twin.options, "reduction")
+
+
+def test_a_method_without_common_options_has_a_twin_of_its_budget() -> None:
+    ours = recipe("bag", "epochs=4")
+    assert ours.twin() == replace(recipe(TWIN), fit=ours.fit)
+
+
+@pytest.mark.parametrize(("settings", "readout"), [((), "all"), (("wide=off", "readout=last"), "last")])
+def test_the_wide_term_alone_keeps_everything_else(settings: tuple[str, ...], readout: str) -> None:
+    alone = recipe("lora", *settings, "rank=2").wide_alone()
+    assert alone is not None
+    assert (alone.method, alone.options.deep, alone.options.wide) == ("lora", False, True)
+    assert (alone.options.rank, alone.options.readout) == (2, readout)
+
+
+@pytest.mark.parametrize("ours", [recipe("bag"), recipe("probe"), recipe("peter", "deep=off")])
+def test_where_nothing_is_deep_nothing_stands_beside_it(ours: Recipe) -> None:
+    assert ours.wide_alone() is None
+
+
+def test_several_seeds_are_another_request_and_one_is_not() -> None:
+    ours = recipe()
+    known = ours.identity("labels", "backbone")
+    assert ours.identity("labels", "backbone", 1) == known
+    assert ours.identity("labels", "backbone", 2) != known
+    assert ours.seeded(3) == ours
+    assert ours.seeded(4).fit == FitConfig(seed=4)
