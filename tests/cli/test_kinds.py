@@ -102,7 +102,7 @@ def test_new_numbers_are_compared_with_the_champion(peter, place: Path, spend: d
     text = (place / "spend.csv").read_text().splitlines()
     (place / "newer.csv").write_text("\n".join(text[:-20]))
     made = peter("task", "train", "spend", "--labels", "newer.csv", "--json").json["report"]
-    assert made["metrics"]["gate"]["gains"].keys() == {"spend@1", "majority"}
+    assert {"spend@1", "majority"} < made["metrics"]["gate"]["gains"].keys()
     wider = peter("task", "train", "spend", "--set", "confidence=0.99", "--json").json["report"]
     assert "coverage" in wider["metrics"]["test"]
 

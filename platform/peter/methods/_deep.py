@@ -15,9 +15,10 @@ from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.methods._counts import projected
-from peter.methods._head import Head, moments, side_by_side
+from peter.methods._head import Head, moments
+from peter.methods._maps import side_by_side
 from peter.methods._pool import Part, pooled, solved
-from peter.methods._wide import counted, idf
+from peter.methods._wide import counted, idf, wide_term
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
 from peter.nn.init import generator, truncated_normal_
@@ -52,7 +53,7 @@ class WidePatch(nn.Module):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self.wide = TfIdfLinear(setting)
+        self.wide = wide_term(setting)
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:
         outputs: Tensor = self.wide(body, histories)  # [B, K]
@@ -86,7 +87,7 @@ class DeepPatch(nn.Module):
 
     def __init__(self, trunk: Trunk, setting: Setting, options: DeepOptions) -> None:
         super().__init__()
-        self.wide = TfIdfLinear(setting) if options.wide else None
+        self.wide = wide_term(setting) if options.wide else None
         self.trunk = trunk
         self.register_parameter(
             "tcl", nn.Parameter(torch.empty(setting.body.channels)) if options.tcl else None
@@ -98,7 +99,7 @@ class DeepPatch(nn.Module):
         features = sum(self.widths)  # F
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
-        self.head = Head(features, setting)  # F -> K
+        self.head = Head(features, setting, len(self.widths))  # F -> K
         if not options.wide:
             truncated_normal_(self.head.weight, setting.seed, "head.weight")
         if self.tcl is not None:
@@ -149,7 +150,7 @@ class DeepPatch(nn.Module):
         others = self.standardised(self.read(setting.body, valid.histories)).cpu()
         parts = [
             solved((seen, train.targets), (new, valid.targets), setting)
-            for seen, new in zip(self._blocks(mine), self._blocks(others), strict=True)
+            for seen, new in zip(mine.split(self.widths, 1), others.split(self.widths, 1), strict=True)
         ]
         counted = [self.counted] if self.counted else []
         shares = pooled([*counted, *parts], train.targets, valid.targets, setting)
@@ -157,10 +158,6 @@ class DeepPatch(nn.Module):
             self.wide.scale(shares[0])
             self.counted = replace(self.counted, train=shares[0] * self.counted.train)
         self.head.fill(side_by_side([part.found for part in parts], shares[len(counted) :]))
-
-    def _blocks(self, features: Tensor) -> Sequence[Tensor]:
-        """Features [B, F] that are solved for apart and then pooled; maps of low rank cannot be."""
-        return [features] if self.head.down is not None else features.split(self.widths, dim=1)
 
     def _dropped(self, features: Tensor) -> Tensor:
         """Some features set to 0, by a draw that the seed and the number of the pass decide."""

@@ -1,7 +1,5 @@
 """The linear map that ends every patch: from features to outputs, of low rank where outputs are many."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -16,22 +14,17 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.mean(0), scale.where(scale > 0, 1)
 
 
-def side_by_side(maps: Sequence[LinearMap], shares: Sequence[float]) -> LinearMap:
-    """One map of features side by side, each part counting its share; a map of low rank stays alone."""
-    ups, biases = zip(
-        *((share * part.up, share * part.bias) for part, share in zip(maps, shares, strict=True)), strict=True
-    )
-    return LinearMap(torch.cat(ups, dim=1), torch.stack(biases).sum(0), maps[0].down)
-
-
 class Head(nn.Module):
-    """weight @ x + bias, or weight @ down @ x + bias; zero when fresh, so that nothing is said yet."""
+    """weight @ x + bias, or weight @ down @ x + bias; zero when fresh, so that nothing is said yet.
+
+    `parts` maps of low rank that are put together have as many times the rank.
+    """
 
     down: nn.Parameter | None
 
-    def __init__(self, features: int, setting: Setting) -> None:
+    def __init__(self, features: int, setting: Setting, parts: int = 1) -> None:
         super().__init__()
-        rank = setting.kind.rank(setting.schema)  # R
+        rank = parts * (setting.kind.rank(setting.schema) or 0)  # R
         self.weight = nn.Parameter(torch.zeros(setting.outputs, rank or features))  # [K, F] or [K, R]
         self.bias = nn.Parameter(torch.zeros(setting.outputs))  # [K]
         self.register_parameter("down", nn.Parameter(torch.empty(rank, features)) if rank else None)  # [R, F]

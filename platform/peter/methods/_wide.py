@@ -1,34 +1,42 @@
 """The wide term: a weight per item that is solved and never descended, from all users' counts."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from peter.data.histories import Histories
 from peter.methods import Examples, Setting
 from peter.methods._counts import directions, matrix, tfidf
+from peter.methods._maps import added, behind
 from peter.methods._pool import Part, pooled, solved
 from peter.methods.bag import TfIdfLinear
-from peter.task import LinearMap
 
 COMPONENTS = 128  # of everybody's counts, at most
+PARTS = 2  # of the wide term: what the labelled users' counts tell, and what everybody's do
+
+
+def wide_term(setting: Setting) -> TfIdfLinear:
+    """A fresh one, for `counted` to solve."""
+    return TfIdfLinear(setting, PARTS)
 
 
 def counted(wide: TfIdfLinear, train: Examples, valid: Examples, setting: Setting) -> Part:
     """Solve `wide`: what the labelled users' counts tell, pooled with what everybody's counts do.
 
     The first is `bag`, the second `lsa`: the log's training users, labelled or not, show which items go
-    together. A head on their directions is a weight per item too, so both end in one map, no larger than
-    either, and what is pooled is never worse than its parts beyond noise.
+    together. A head on their directions is a weight per item too, so both end in one map, and what is
+    pooled is never worse than its parts beyond noise.
     """
     everybody = _everybody(setting, train)
     transformer = tfidf(everybody, setting.items)
     seen, new = (transformer.transform(matrix(users.histories, setting.items)) for users in (train, valid))
-    parts = [solved((seen, train.targets), (new, valid.targets), setting)]
-    if parts[0].found.down is None:  # a map of low rank has its directions already
-        axes = directions(everybody, setting.items, transformer, COMPONENTS)  # [F, V - RESERVED]
-        latent = [torch.from_numpy(features @ axes.numpy().T).float() for features in (seen, new)]
-        part = solved((latent[0], train.targets), (latent[1], valid.targets), setting)
-        parts.append(Part(LinearMap(part.found.up @ axes, part.found.bias), part.train, part.valid))
+    axes = directions(everybody, setting.items, transformer, COMPONENTS)  # [F, V - RESERVED]
+    latent = [torch.from_numpy(features @ axes.numpy().T).float() for features in (seen, new)]
+    labelled = solved((seen, train.targets), (new, valid.targets), setting)
+    alike = solved((latent[0], train.targets), (latent[1], valid.targets), setting)
+    parts = [labelled, replace(alike, found=behind(axes, alike.found))]
     whole = _sum(parts, pooled(parts, train.targets, valid.targets, setting))
     wide.fill(whole.found, torch.from_numpy(transformer.idf_))
     return whole
@@ -45,12 +53,11 @@ def _everybody(setting: Setting, train: Examples) -> Histories:
     return users if len(users) else train.histories
 
 
-def _sum(parts: list[Part], shares: list[float]) -> Part:
-    """The weighted sum of parts; one of low rank stays alone."""
+def _sum(parts: Sequence[Part], shares: Sequence[float]) -> Part:
+    """The weighted sum of parts."""
 
-    def total(tensors: list[Tensor]) -> Tensor:
-        return torch.stack([share * tensor for share, tensor in zip(shares, tensors, strict=True)]).sum(0)
+    def total(outputs: Sequence[Tensor]) -> Tensor:
+        return torch.stack([share * each for share, each in zip(shares, outputs, strict=True)]).sum(0)
 
-    found = [part.found for part in parts]
-    whole = LinearMap(total([m.up for m in found]), total([m.bias for m in found]), found[0].down)
-    return Part(whole, total([part.train for part in parts]), total([part.valid for part in parts]))
+    found = added([part.found for part in parts], shares)
+    return Part(found, total([part.train for part in parts]), total([part.valid for part in parts]))

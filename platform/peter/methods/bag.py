@@ -22,15 +22,16 @@ from peter.task import LinearMap
 class TfIdfLinear(nn.Module):
     """Linear outputs on l2-normalised (1 + log tf) * idf, the idf smooth and from training users alone.
 
-    Where the kind wants a low rank R, items are first mapped to R numbers by `down`.
+    Where the kind wants a low rank R, items are first mapped to R numbers by `down`; `parts` maps that are
+    put together have as many times R.
     """
 
     idf: Tensor
     down: nn.Parameter | None
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, parts: int = 1) -> None:
         super().__init__()
-        items, rank = setting.items, setting.kind.rank(setting.schema)  # V, R
+        items, rank = setting.items, parts * (setting.kind.rank(setting.schema) or 0)  # V, R
         self.register_buffer("idf", torch.zeros(items))  # [V]
         self.weight = nn.Parameter(torch.zeros(setting.outputs, rank or items))  # [K, V] or [K, R]
         self.bias = nn.Parameter(torch.zeros(setting.outputs))  # [K]
