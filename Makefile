@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DATA_INSTALLED := .venv/.data-installed
 
-.PHONY: demo test lint types docs bench install
+.PHONY: demo test lint types docs bench results install
 
 demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete-journey
 	$(BIN)/peter demo --data $(DATA)
@@ -26,6 +26,9 @@ docs: $(INSTALLED)  ## docs/cli.md from the live --help
 
 bench: $(INSTALLED)
 	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+results: $(DATA_INSTALLED)  ## docs/results.md from experiments on real and synthetic data: hours, kept in build/
+	set -e; for file in examples/*/run.py; do $(BIN)/python $$file; done
 
 install: $(INSTALLED)
 

@@ -1,23 +1,18 @@
-"""What the examples share: cells of an experiment, measured once and kept, and sections of a report.
+"""What the examples share: cells of an experiment, measured once and kept.
 
 A cell is one method on one task of one data set under one split. Its record goes to a file as soon as it is
 measured, so that a run that is stopped goes on where it was; a table is made of records and of nothing else.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import json
-import math
 import os
-import platform
-import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,34 +20,28 @@ from typing import Any
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded: idle threads rest
 
 import torch
-from scipy.stats import t
 
 from peter.config import BackboneConfig, PretrainConfig, from_options
 from peter.data.labels import read_labels
 from peter.data.sources import SOURCES, Source
-from peter.methods import Examples, method
+from peter.methods import Examples, OtherTask, method
 from peter.nn.init import generator
 from peter.progress import Silent
 from peter.registry import backbones
+from peter.services.contest import Majority
 from peter.services.events import import_events
 from peter.services.fitting import calibrated, epochs
 from peter.services.kinds import choose
 from peter.services.labelled import Labelled
+from peter.services.labelled import prepare as join
 from peter.services.pretrain import pretrain
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
 from peter.task import cost
-from peter.training.bootstrap import interval, resample
 
 Record = dict[str, Any]
 CHUNK = 6  # cells of one split between two records that are kept
-LESS_IS_BETTER = {"log_loss", "ece", "mae", "rmse"}
-HERE = Path(__file__).parent.parent
-HEAD = """# Results
-
-Every figure on this page was measured and written by `make results`; nothing is typed by hand.
-"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,8 @@ class Cell:
     seed: int = 0
     share: float = 1.0  # of the training users' labels
     backbone: tuple[str, ...] = ("epochs=20",)  # settings of its shape and of its pre-training
-    fit: tuple[str, ...] = ("threads=1",)
+    fit: tuple[str, ...] = ("threads=1",)  # settings of every contender's fit, which have the last word
+    others: tuple[str, ...] = ()  # tasks that are learnt beside it, by those who learn several at once
 
     @property
     def key(self) -> str:
@@ -162,10 +152,10 @@ def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Reco
     test = users.test
     answer, everyone = made.answer(test.histories), torch.ones(1, len(test.targets))
     found = request.kind.metrics(answer, test.targets, everyone)
-    each = request.kind.metrics(answer, test.targets, torch.eye(len(test.targets)))
-    costs = cost(request.kind, each)  # [B] the primary metric of each user alone
-    prior = request.kind.prior(users.train.targets, request.schema)
-    known_nothing = request.kind.metrics(prior.expand(len(test.targets), -1), test.targets, everyone)
+    alone = request.kind.metrics(answer, test.targets, torch.eye(len(test.targets)))  # [B], of each user
+    costs = cost(request.kind, alone)
+    nothing = Majority.of(dataclasses.replace(request, users=users)).answer(test.histories)
+    known_nothing = request.kind.metrics(nothing, test.targets, everyone)
     return {
         "key": cell.key,
         "metrics": {name: float(value) for name, value in found.items()},
@@ -173,7 +163,9 @@ def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Reco
         "costs": costs.tolist(),
         "params": made.params,
         "seconds": seconds,
+        "valid": min(each.valid_score for each in reports if each.best),
         "curve": [abs(each.valid_score) for each in reports if each.train_loss is not None],
+        "rarest": int(test.targets.bincount().min()) if test.targets.dim() == 1 else None,
         "users": [len(part.targets) for part in (users.train, users.valid, users.test)],
     }
 
@@ -182,9 +174,21 @@ def _request(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Req
     with workspace.registry.read() as session:
         row = backbones.get(session, backbone)
     table = read_labels(root / cell.data / f"{cell.task}.csv")
-    settings = [*cell.fit, *cell.contender.settings]
+    settings = [*cell.contender.settings, *cell.fit]
     recipe = Recipe.make(choose(table, None), cell.contender.method, settings, cell.seed)
-    return Request.read(workspace, cell.task, table, row, recipe)
+    request = Request.read(workspace, cell.task, table, row, recipe)
+    return dataclasses.replace(request, others=partial(_others, root, cell, request))
+
+
+def _others(root: Path, cell: Cell, request: Request) -> list[OtherTask]:
+    found = []
+    for task in cell.others:
+        table = read_labels(root / cell.data / f"{task}.csv")
+        kind = choose(table, None)
+        schema = kind.schema(table.labels)
+        users = join(request.base, request.log, table, kind, schema)
+        found.append(OtherTask(kind, schema, users.train, users.valid))
+    return found
 
 
 def _fewer(users: Labelled, cell: Cell) -> Labelled:
@@ -194,82 +198,3 @@ def _fewer(users: Labelled, cell: Cell) -> Labelled:
     kept = kept.sort().values
     train = Examples(users.train.histories.select(kept), users.train.targets[kept])
     return dataclasses.replace(users, train=train)
-
-
-def gain(ours: Record, theirs: Record, metric: str) -> float:
-    """How much better ours is; more is better."""
-    difference: float = ours["metrics"][metric] - theirs["metrics"][metric]
-    return -difference if metric in LESS_IS_BETTER else difference
-
-
-def on_users(ours: Record, theirs: Record) -> str:
-    """The gain in the primary metric with its paired bootstrap interval over the test users of one split."""
-    gains = torch.tensor(theirs["costs"]) - torch.tensor(ours["costs"])  # [B]
-    drawn = resample(len(gains)) @ gains / len(gains)
-    return "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**interval(float(gains.mean()), drawn))
-
-
-def corrected(values: Sequence[float], users: Sequence[int]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of a figure over splits that share most of their users.
-
-    Splits are no independent samples: the variance is widened by test users per training user (Nadeau and
-    Bengio, Inference for the generalization error, 2003).
-
-    Args:
-        values: one a split.
-        users: training, validation and test users of a split.
-    """
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, -math.inf, math.inf
-    spread = statistics.variance(values) * (1 / len(values) + users[2] / users[0])
-    half = float(t.ppf(0.975, len(values) - 1)) * math.sqrt(spread)
-    return mean, mean - half, mean + half
-
-
-def told(values: Sequence[float], users: Sequence[int]) -> str:
-    """`+0.012 [+0.003, +0.021]`."""
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*corrected(values, users))
-
-
-def spread(values: Sequence[float]) -> str:
-    """`0.712 ± 0.013`, the standard deviation over splits or seeds."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; all columns but the first hold numbers."""
-    head = [list(columns), ["---", *["---:"] * (len(columns) - 1)]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows]) + "\n"
-
-
-def section(path: Path, name: str, text: str) -> None:
-    """Put `text` into the report under its name, in place of what stood there, with versions and date."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    versions = ", ".join(
-        f"{package} {version(package)}" for package in ("peter-rec", "torch", "scikit-learn")
-    )
-    made = f"*Measured on {date.today()} with {versions}, Python {platform.python_version()}.*"
-    report = path.read_text() if path.exists() else HEAD
-    part = f"{begin}\n{text.strip()}\n\n{made}\n{end}"
-    if begin in report:
-        before, rest = report.split(begin)
-        report = f"{before}{part}{rest.split(end)[1]}"
-    else:
-        report = f"{report.rstrip()}\n\n{part}\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report)
-
-
-def main(report: Callable[[Path, Path, bool, int], None], about: str) -> None:
-    """The command line of an example: `--small` for a corner of it, which writes nothing into docs/."""
-    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a corner of it, in minutes")
-    parser.add_argument("--jobs", type=int, default=2, help="splits that are measured at once")
-    parser.add_argument("--root", type=Path, default=HERE / "build", help="where data and records are kept")
-    given = parser.parse_args()
-    root = given.root / ("small" if given.small else "full")
-    page = root / "results.md" if given.small else HERE / "docs" / "results.md"
-    report(root, page, given.small, given.jobs)
-    print(f"written to {page}")
