@@ -5,6 +5,7 @@ import math
 import platform
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -89,14 +90,33 @@ def section(path: Path, name: str, text: str) -> None:
     path.write_text(report)
 
 
-def main(report: Callable[[Path, Path, bool, int], None], about: str) -> None:
+@dataclass(frozen=True)
+class Given:
+    """What the command line of an example says."""
+
+    root: Path  # where data and records are kept
+    page: Path  # the report
+    small: bool
+    jobs: int
+    splits: int
+    sections: Sequence[str]  # none: all of them
+
+    def write(self, name: str, text: Callable[[], str]) -> None:
+        """Make a section and put it into the report, if it is wanted."""
+        if not self.sections or name in self.sections:
+            section(self.page, name, text())
+            print(f"{name!r} written to {self.page}", flush=True)
+
+
+def main(report: Callable[[Given], None], about: str) -> None:
     """The command line of an example: `--small` for a corner of it, which writes nothing into docs/."""
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="a corner of it, in minutes")
     parser.add_argument("--jobs", type=int, default=2, help="splits that are measured at once")
+    parser.add_argument("--splits", type=int, default=10, help="of the protocols over many splits")
     parser.add_argument("--root", type=Path, default=HERE / "build", help="where data and records are kept")
+    parser.add_argument("sections", nargs="*", help="only these sections of the report")
     given = parser.parse_args()
     root = given.root / ("small" if given.small else "full")
     page = root / "results.md" if given.small else HERE / "docs" / "results.md"
-    report(root, page, given.small, given.jobs)
-    print(f"written to {page}")
+    report(Given(root, page, given.small, given.jobs, given.splits, given.sections))

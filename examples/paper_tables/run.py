@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 from experiment import Cell, Contender, Record, Records, prepare
-from report import gain, main, section, spread, table, told
+from report import Given, gain, main, spread, table, told
 
 EPOCHS = 12
 PATIENT = (f"epochs={EPOCHS}", f"patience={EPOCHS}", "caution=0")  # never stopped early: the best epoch stays
@@ -72,6 +72,7 @@ FEW = [
 ]
 COLD = [DEFAULT, *BASELINES, Contender("scratch", "scratch"), WIDE]
 SHOWN = {"log_loss": ("log_loss", "accuracy"), "ndcg@10": ("ndcg@10", "uni100_hit@10")}
+RANKED = ("ndcg@10", "hit@10", "mrr@10")
 RARE = 5  # test users of a class below which ranking them says nothing: log-loss alone is shown
 
 
@@ -84,7 +85,7 @@ class Bench:
     every_task: Sequence[str]
     backbone: tuple[str, ...]
     salts: int = 2  # splits of the tables
-    many: int = 10  # splits of the protocols "never worse" and "cold start"
+    many: int = 10  # splits at most of the protocols "never worse" and "cold start"
     fit: tuple[str, ...] = ("threads=1",)
 
     def cells(
@@ -132,8 +133,8 @@ SMALL = [Bench("synthetic", ("taste",), ("taste", "region"), ("epochs=1", "chann
 class Tables:
     """Tables over the benches, from records that are measured when a table first asks for them."""
 
-    def __init__(self, benches: Sequence[Bench], records: Records, jobs: int) -> None:
-        self.benches, self.records, self.jobs = benches, records, jobs
+    def __init__(self, benches: Sequence[Bench], records: Records, given: Given) -> None:
+        self.benches, self.records, self.given = benches, records, given
 
     def methods(self, contenders: Sequence[Contender]) -> str:
         """A row a contender: its metrics on every shown task, mean and deviation over the splits."""
@@ -152,7 +153,7 @@ class Tables:
         return table(columns, lines)
 
     def _of(self, bench: Bench, task: str, contender: Contender) -> list[Record]:
-        return self.records.measure(bench.cells([contender], [task], bench.salts), self.jobs)
+        return self.records.measure(bench.cells([contender], [task], bench.salts), self.given.jobs)
 
     def few_labels(self) -> str:
         """A row a contender and a column a share of the labels, for the first task of every bench."""
@@ -163,12 +164,12 @@ class Tables:
             for bench in self.benches:
                 for share in SHARES:
                     some = bench.cells([contender], bench.tasks[:1], bench.salts, share)
-                    losses = [r["metrics"]["log_loss"] for r in self.records.measure(some, self.jobs)]
+                    losses = [r["metrics"]["log_loss"] for r in self.records.measure(some, self.given.jobs)]
                     cells.append(spread(losses))
             lines.append([contender.label, *cells])
         return table(columns, lines)
 
-    def curves(self, path: Path) -> None:
+    def curves(self, folder: Path) -> str:
         """Validation loss by epoch of PeterRec and of PeterZero, a panel a task."""
         from matplotlib import pyplot
 
@@ -183,39 +184,48 @@ class Tables:
             panel.set(title=f"{bench.data}: {task}", xlabel="epoch", ylabel="validation log-loss")
             panel.legend()
         figure.tight_layout()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / "pretraining.svg", metadata={"Date": None})
+        return "![PeterRec and PeterZero by epoch](figures/pretraining.svg)\n"
 
     def against(self, contenders: Sequence[Contender], metrics: Sequence[str]) -> str:
         """The default against each rival on every task: mean gain over the splits and its interval."""
         rivals = [contender.label for contender in contenders if contender != DEFAULT]
-        totals: dict[str, list[float]] = {rival: [] for rival in rivals}
-        lines = []
-        for bench in self.benches:
-            cells = bench.cells(contenders, bench.every_task, bench.many)
-            found = self.records.measure(cells, self.jobs)
-            for task in bench.every_task:
-                mine = [record for record in found if record["cell"].task == task]
-                for metric in _telling(mine, metrics):
-                    gains = {rival: _gains(mine, rival, metric) for rival in rivals}
-                    for rival, values in gains.items():
+        lines, means = [], []
+        for metric in metrics:
+            totals: dict[str, list[float]] = {rival: [] for rival in rivals}
+            for name, mine in self._by_task(contenders):
+                if _tells(metric, mine):
+                    gains = [_gains(mine, rival, metric) for rival in rivals]
+                    for rival, values in zip(rivals, gains, strict=True):
                         totals[rival].append(statistics.fmean(values))
-                    cells_ = [told(values, mine[0]["users"]) for values in gains.values()]
-                    lines.append([f"{bench.data}: {task}", metric, *cells_])
-        means = [f"**{statistics.fmean(totals[rival]):+.4f}**" for rival in rivals]
-        columns = ["", "metric", *(f"default - {rival}" for rival in rivals)]
-        return table(columns, [*lines, ["mean of all", "", *means]])
+                    intervals = (told(values, mine[0]["users"]) for values in gains)
+                    lines.append([name, metric, str(len(gains[0])), *intervals])
+            if lines and lines[-1][1] == metric:
+                averages = (f"**{statistics.fmean(values):+.4f}**" for values in totals.values())
+                means.append(["mean over tasks", metric, "", *averages])
+        columns = ["", "metric", "splits", *(f"default - {rival}" for rival in rivals)]
+        return table(columns, [*lines, *means])
+
+    def _by_task(self, contenders: Sequence[Contender]) -> Iterator[tuple[str, list[Record]]]:
+        """Records of every task over the splits of the protocols."""
+        for bench in self.benches:
+            splits = min(bench.many, self.given.splits)
+            found = self.records.measure(bench.cells(contenders, bench.every_task, splits), self.given.jobs)
+            for task in bench.every_task:
+                yield f"{bench.data}: {task}", [record for record in found if record["cell"].task == task]
 
 
-CURVES = {"PeterRec": METHODS[5], "PeterZero": METHODS[11]}
+CURVES = {
+    label: next(contender for contender in METHODS if contender.label.startswith(label))
+    for label in ("PeterRec", "PeterZero")
+}
 
 
-def _telling(records: Sequence[Record], metrics: Sequence[str]) -> Iterator[str]:
-    """Those metrics of the records that tell something: areas under a curve need users of every class."""
-    for metric in metrics:
-        few = any((record["rarest"] or RARE) < RARE for record in records)
-        if metric in records[0]["metrics"] and not (metric == "roc_auc" and few):
-            yield metric
+def _tells(metric: str, records: Sequence[Record]) -> bool:
+    """Whether they have the metric, and users enough of every class to rank them by."""
+    few = any(record["rarest"] is not None and record["rarest"] < RARE for record in records)
+    return metric in records[0]["metrics"] and not (metric == "roc_auc" and few)
 
 
 def _gains(records: Sequence[Record], rival: str, metric: str) -> list[float]:
@@ -229,27 +239,21 @@ def _cell(records: Sequence[Record], of: str) -> str:
     return " / ".join(spread([record[of][metric] for record in records]) for metric in shown)
 
 
-def report(root: Path, page: Path, small: bool, jobs: int) -> None:
+def report(given: Given) -> None:
     """Measure what is missing, section by section, and write each when it is complete."""
-    benches, cross = (SMALL, []) if small else (FULL, CROSS)
+    benches, cross = (SMALL, []) if given.small else (FULL, CROSS)
     for bench in [*benches, *cross]:
-        prepare(root, bench.data)
-    records = Records(root)
-    tables = Tables(benches, records, jobs)
-    contenders = [DEFAULT, *BASELINES, WIDE]
-    section(page, "never worse", NEVER_WORSE + tables.against(contenders, ("log_loss", "roc_auc")))
+        prepare(given.root, bench.data)
+    records = Records(given.root)
+    tables, cold = Tables(benches, records, given), Tables(cross, records, given)
+    protocol = [DEFAULT, *BASELINES, WIDE]
+    given.write("never worse", lambda: NEVER_WORSE + tables.against(protocol, ("log_loss", "roc_auc")))
     if cross:
-        cold = Tables(cross, records, jobs)
-        section(
-            page,
-            "cold start",
-            COLD_TEXT + cold.against(COLD, ("ndcg@10", "hit@10", "mrr@10")) + "\n" + cold.methods(COLD),
-        )
-    section(page, "methods", METHODS_TEXT + tables.methods(METHODS))
-    section(page, "ablation", ABLATION_TEXT + tables.methods(ABLATION))
-    section(page, "few labels", FEW_TEXT + tables.few_labels())
-    tables.curves(page.parent / "figures" / "pretraining.svg")
-    section(page, "pre-training", CURVES_TEXT)
+        given.write("cold start", lambda: COLD_TEXT + cold.against(COLD, RANKED) + "\n" + cold.methods(COLD))
+    given.write("methods", lambda: METHODS_TEXT + tables.methods(METHODS))
+    given.write("ablation", lambda: ABLATION_TEXT + tables.methods(ABLATION))
+    given.write("few labels", lambda: FEW_TEXT + tables.few_labels())
+    given.write("pre-training", lambda: CURVES_TEXT + tables.curves(given.page.parent / "figures"))
 
 
 NEVER_WORSE = """## Never worse than counting?
@@ -257,7 +261,7 @@ NEVER_WORSE = """## Never worse than counting?
 Gains of the default patch over each baseline on test users, more being better: the mean over salted splits,
 each with a backbone of its own, and its 95 % interval, corrected for splits that share users (Nadeau and
 Bengio, 2003). Nothing was tuned on test users. `wide only` is the default's own wide term: the last column is
-what the neural part adds.
+what the neural part adds. Areas under the curve are left out where a class has fewer than five test users.
 
 """
 METHODS_TEXT = f"""## The papers' methods beside ours
@@ -287,7 +291,6 @@ CURVES_TEXT = """## With and without pre-training
 Validation loss by epoch of the same patches on the pre-trained body (PeterRec) and on a random one
 (PeterZero).
 
-![PeterRec and PeterZero by epoch](figures/pretraining.svg)
 """
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import polars as pl
 
 sys.path.append(str(Path(__file__).parent.parent))
 from experiment import Cell, Contender, Record, Records, prepare
-from report import main, on_users, section, table
+from report import Given, main, on_users, table
 
 from peter.data.sources import Source
 from peter.data.splits import TEST, assign
@@ -189,27 +189,30 @@ def _won(records: Sequence[Record], at: int) -> float:
     return min(theirs) - ours
 
 
-def report(root: Path, page: Path, small: bool, jobs: int) -> None:
-    """Measure what is missing, then write the sections and the map."""
-    corners, records = SMALL if small else FULL, Records(root)
-    users, backbone = (300, ("epochs=1", "blocks=2")) if small else (4000, ORDER)
-    section(page, "order", ORDER_TEXT + order(root, records, users, backbone, jobs))
+def pay(given: Given, records: Records) -> str:
+    """The table of all corners, and the map of those that are alike."""
+    corners = SMALL if given.small else FULL
     for corner in corners:
-        prepare(root, corner.data, partial(write, corner))
-    lines = [records.measure(corner.cells(), jobs) for corner in corners]
+        prepare(given.root, corner.data, partial(write, corner))
+    lines = [records.measure(corner.cells(), given.jobs) for corner in corners]
     columns = ["items in genres", "users in the log", "labelled users", *(c.label for c in CONTENDERS)]
     columns += [*(f"default - {rival}" for rival in RIVALS), "best possible"]
-    body = [row for corner, some in zip(corners, lines, strict=True) for row in rows(corner, some)]
-    like = [
-        (corner, some)
-        for corner, some in zip(corners, lines, strict=True)
-        if corner.genres == corners[0].genres
-    ]
-    figure = page.parent / "figures" / "when_do_patches_pay.svg"
+    pairs = list(zip(corners, lines, strict=True))
+    body = [row for corner, some in pairs for row in rows(corner, some)]
+    like = [(corner, some) for corner, some in pairs if corner.genres == corners[0].genres]
+    figure = given.page.parent / "figures" / "when_do_patches_pay.svg"
     draw(figure, [corner for corner, _ in like], [some for _, some in like])
-    section(page, "when do patches pay", TEXT + table(columns, body) + FIGURE)
-    if not small:
-        section(page, "real sets", REAL_TEXT + real(root, records, jobs))
+    return table(columns, body) + FIGURE
+
+
+def report(given: Given) -> None:
+    """Measure what is missing, then write the sections and the map."""
+    records = Records(given.root)
+    users, backbone = (300, ("epochs=1", "blocks=2")) if given.small else (4000, ORDER)
+    given.write("order", lambda: ORDER_TEXT + order(given.root, records, users, backbone, given.jobs))
+    given.write("when do patches pay", lambda: TEXT + pay(given, records))
+    if not given.small:
+        given.write("real sets", lambda: REAL_TEXT + real(given.root, records, given.jobs))
 
 
 ORDER_TEXT = """## Where order alone tells
