@@ -6,6 +6,7 @@ from collections.abc import Collection
 from peter.errors import InputError, NameTaken
 
 PATTERN = "[a-z][a-z0-9_]{0,62}"
+DETAILS = "details"  # what a kind tells beside value and probability, where it tells more
 
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
@@ -62,4 +63,4 @@ def check_task(name: str, others: Collection[str]) -> None:
 
 def columns(task: str) -> tuple[str, str, str]:
     """The profile columns that a task owns: its value, its probability and what else its kind tells."""
-    return task, f"{task}_p", f"{task}_details"
+    return task, f"{task}_p", f"{task}_{DETAILS}"

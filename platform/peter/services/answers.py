@@ -10,12 +10,11 @@ import pyarrow as pa
 from peter.data.event_log import EventLog
 from peter.data.labels import LabelTable
 from peter.data.splits import TEST, assign
-from peter.registry import models
+from peter.registry import models, names
 from peter.registry.objects import ObjectStore
 from peter.services import patch_objects
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
-from peter.services.profiles import DETAILS
 
 USERS = 16_384  # a chunk; memory does not grow with the log
 
@@ -62,7 +61,7 @@ class Answerer:
         if not told.details:
             return table
         details = pa.StructArray.from_arrays(map(_array, told.details.values()), list(told.details))
-        return table.append_column(DETAILS, details)
+        return table.append_column(names.DETAILS, details)
 
     def tables(self, log: EventLog) -> Iterator[pa.Table]:
         """All users of the log, chunk by chunk."""

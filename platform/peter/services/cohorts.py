@@ -9,7 +9,7 @@ import duckdb
 
 from peter.errors import InputError
 from peter.registry import aliases, models, names, profiles
-from peter.services.profiles import DETAILS, provenance
+from peter.services.profiles import provenance
 from peter.services.workspace import Workspace
 
 LONG = "long"  # one row for each user and task, with where the answer comes from
@@ -94,7 +94,7 @@ def _views(
         database.execute("SET lock_configuration = true")
         for table, path in zip(tables, paths, strict=True):
             database.execute(f"CREATE VIEW {_source(table)} AS SELECT * FROM read_parquet('{_quoted(path)}')")
-        telling = {table.id for table in tables if DETAILS in database.view(_source(table)).columns}
+        telling = {table.id for table in tables if names.DETAILS in database.view(_source(table)).columns}
         parts = [_long(table, table.id in telling) for table in tables]
         database.execute(f"CREATE VIEW {LONG} AS {' UNION ALL BY NAME '.join(parts)}")
         database.execute(f"CREATE VIEW {WIDE} AS {_wide(tables, telling)}")
@@ -107,11 +107,11 @@ def _source(table: models.ProfileTable) -> str:
 
 def _long(table: models.ProfileTable, telling: bool) -> str:
     came = provenance(table.patch, table.as_of)
-    details = f"to_json({DETAILS})" if telling else "NULL"
+    details = f"to_json({names.DETAILS})" if telling else "NULL"
     return (
         f"SELECT user_id, '{table.patch.task.name}' AS task, CAST(value AS VARCHAR) AS value, probability, "
         f"{came['version']} AS version, '{came['backbone']}' AS backbone, '{came['as_of']}' AS as_of, "
-        f"events, source, in_sample, CAST({details} AS VARCHAR) AS {DETAILS} FROM {_source(table)}"
+        f"events, source, in_sample, CAST({details} AS VARCHAR) AS {names.DETAILS} FROM {_source(table)}"
     )
 
 
@@ -119,7 +119,7 @@ def _wide(tables: list[models.ProfileTable], telling: set[int]) -> str:
     chosen: list[str] = []
     parts: list[str] = []
     for at, table in enumerate(tables):
-        sources = ("value", "probability", *([DETAILS] if table.id in telling else []))
+        sources = ("value", "probability", *([names.DETAILS] if table.id in telling else []))
         pairs = zip(sources, names.columns(table.patch.task.name), strict=False)
         own = {f'"{name}"': source for source, name in pairs}
         chosen += own

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from peter.services.answers import Answerer
 
 Rows = list[dict[str, Any]]
-DETAILS = "details"  # a column of what a kind tells beside value and probability, where it tells more
 
 
 def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
