@@ -194,7 +194,8 @@ def pay(given: Given, records: Records) -> str:
     corners = SMALL if given.small else FULL
     for corner in corners:
         prepare(given.root, corner.data, partial(write, corner))
-    lines = [records.measure(corner.cells(), given.jobs) for corner in corners]
+    found = iter(records.measure([cell for corner in corners for cell in corner.cells()], given.jobs))
+    lines = [[next(found) for _ in corner.cells()] for corner in corners]
     columns = ["items in genres", "users in the log", "labelled users", *(c.label for c in CONTENDERS)]
     columns += [*(f"default - {rival}" for rival in RIVALS), "best possible"]
     pairs = list(zip(corners, lines, strict=True))
