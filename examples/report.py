@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from experiment import Record
@@ -16,11 +17,14 @@ from scipy.stats import t
 
 from peter.training.bootstrap import interval, resample
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 LESS_IS_BETTER = {"log_loss", "ece", "mae", "rmse"}
 HERE = Path(__file__).parent.parent
 HEAD = """# Results
 
-Every figure on this page was measured and written by `make results`; nothing is typed by hand.
+Every figure on this page was measured and written by experiments (`make results`); nothing is typed by hand.
 """
 
 
@@ -88,6 +92,16 @@ def section(path: Path, name: str, text: str) -> None:
         report = f"{report.rstrip()}\n\n{part}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report)
+
+
+def picture(figure: "Figure", path: Path) -> None:
+    """Write a figure; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({"svg.hashsalt": "peter"}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
 from experiment import Cell, Contender, Record, Records, prepare
-from report import Given, gain, main, spread, table, told
+from report import Given, gain, main, picture, spread, table, told
 
 EPOCHS = 12
 PATIENT = (f"epochs={EPOCHS}", f"patience={EPOCHS}", "caution=0")  # never stopped early: the best epoch stays
@@ -183,9 +183,7 @@ class Tables:
                     panel.plot(range(1, len(curve) + 1), curve, colour, label=label if not at else None)
             panel.set(title=f"{bench.data}: {task}", xlabel="epoch", ylabel="validation log-loss")
             panel.legend()
-        figure.tight_layout()
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "pretraining.svg", metadata={"Date": None})
+        picture(figure, folder / "pretraining.svg")
         return "![PeterRec and PeterZero by epoch](figures/pretraining.svg)\n"
 
     def against(self, contenders: Sequence[Contender], metrics: Sequence[str]) -> str:
@@ -274,7 +272,7 @@ validation epoch is kept. `trained` counts numbers, the largest over the tasks.
 """
 ABLATION_TEXT = """## What each part of the default is worth, and what its settings do
 
-Log-loss / accuracy on test users. The defaults were chosen by validation users.
+Log-loss / accuracy on test users, mean ± standard deviation over splits.
 
 """
 COLD_TEXT = """## Cold start: GROCERY to DRUG GM

@@ -15,7 +15,7 @@ import polars as pl
 
 sys.path.append(str(Path(__file__).parent.parent))
 from experiment import Cell, Contender, Record, Records, prepare
-from report import Given, main, on_users, table
+from report import Given, main, on_users, picture, table
 
 from peter.data.sources import Source
 from peter.data.splits import TEST, assign
@@ -178,9 +178,7 @@ def draw(path: Path, corners: Sequence[Corner], lines: Sequence[Sequence[Record]
         panel.set(xscale="log", yscale="log")
         panel.margins(0.3)
     figure.suptitle("Nats by which the default beats the best of bag, lsa and probe")
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    picture(figure, path)
 
 
 def _won(records: Sequence[Record], at: int) -> float:
