@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,15 +15,15 @@ from torch.nn import functional
 
 from peter.diagram import Curve, Diagram, Matrix
 from peter.errors import InputError
-from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
 from peter.training import metrics
 from peter.training.calibration import temperature
+from peter.training.convex import array, chosen
 
 MOST_CLASSES = 50  # more distinct numbers than this are a quantity, not classes
 RARE = 5  # classes with fewer users are named in the schema
 UNKNOWN = "unknown"
 STRENGTHS = tuple(10 ** (half / 2) for half in range(-8, 5))  # 1/penalty, the most cautious first
-PATIENCE = 2  # strengths in a row that may be worse before the search ends
 METRICS = {
     "accuracy": metrics.accuracy,
     "macro_f1": metrics.macro_f1,
@@ -104,25 +105,10 @@ class Classification:
         counts = targets.bincount(minlength=self.width(schema)) + 1.0  # [K]
         return (counts / counts.sum()).log()
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """Multinomial logistic regression; the strength with the best validation log-loss.
-
-        Without validation users the most cautious strength stands.
-        """
-        from threadpoolctl import threadpool_limits  # it reads the process's whole memory map: once a fit
-
-        features, targets = _array(valid[0]), valid[1]
-        lowest, best, worse = math.inf, None, 0
-        # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
-        with threadpool_limits(1, user_api="blas"):
-            for weight, bias in _path(_array(train[0]), train[1], self.prior(train[1], schema)):
-                loss = float(self.loss(_outputs(features, weight, bias), targets)) if len(targets) else lowest
-                if best is None or loss < lowest:
-                    lowest, best, worse = loss, (weight, bias), 0
-                elif (worse := worse + 1) == PATIENCE:
-                    break
-        assert best is not None
-        return LinearMap(*best)
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """Multinomial logistic regressions; the strength with the least log-loss."""
+        paths = [_path(features, targets, self.prior(targets, schema)) for (features, targets), _ in fits]
+        return chosen(zip(*paths, strict=True), [held for _, held in fits], self.loss)
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"temperature": temperature(outputs, targets)}
@@ -177,41 +163,31 @@ def _ordered(classes: Iterable[str]) -> list[str]:
     return sorted(numbers, key=lambda name: (numbers[name], name))
 
 
-def _array(features: Any) -> Any:
-    """A tensor or a sparse matrix for scikit-learn, in double precision: float32 stalls the solver."""
-    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
-
-
-def _outputs(features: Any, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.from_numpy(features @ weight.double().numpy().T) + bias  # [B, K]
-
-
-def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weight [K, F] and bias [K] for each strength, every fit started from the one before.
+def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[LinearMap]:
+    """A map for each strength, every fit started from the one before.
 
     A class without training users keeps no weight and a bias that gives it its prior chance.
     """
     from sklearn.exceptions import ConvergenceWarning  # a second to import: only those who fit pay it
     from sklearn.linear_model import LogisticRegression
 
-    weight, bias = torch.zeros(len(prior), features.shape[1]), prior
-    present = targets.unique()  # [k]
+    features, present = array(features), targets.unique()  # [k]
     if len(present) < 2:
-        yield weight, bias
+        yield from repeat(LinearMap(torch.zeros(len(prior), features.shape[1]), prior), len(STRENGTHS))
         return
     model = LogisticRegression(warm_start=True, tol=1e-4, max_iter=1000)
     for strength in STRENGTHS:
         with warnings.catch_warnings():
-            # validation users judge an unfinished fit too
+            # users that are held out judge an unfinished fit too
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(C=strength).fit(features, targets.numpy())
-        coefficients, intercepts = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+        weights, levels = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
         if len(present) == 2:  # one logit z: the same as outputs -z/2 and z/2
-            coefficients, intercepts = (torch.cat([-z / 2, z / 2]) for z in (coefficients, intercepts))
-        level = _outputs(features, coefficients, intercepts).logsumexp(1).mean()
-        weight, bias = weight.clone(), prior + level.float()
-        weight[present], bias[present] = coefficients.float(), intercepts.float()
-        yield weight, bias
+            weights, levels = (torch.cat([-z / 2, z / 2]) for z in (weights, levels))
+        level = (torch.from_numpy(features @ weights.numpy().T) + levels).logsumexp(1).mean()
+        up, bias = torch.zeros(len(prior), features.shape[1]), prior + level.float()
+        up[present], bias[present] = weights.float(), levels.float()
+        yield LinearMap(up, bias)
 
 
 plugin = Classification()

@@ -15,15 +15,15 @@ from peter.diagram import Curve, Diagram
 from peter.errors import InputError
 from peter.nn.init import generator
 from peter.nn.losses import masked, positives_bpr, positives_sampled, positives_softmax
-from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
 from peter.training import metrics
 from peter.training.calibration import temperature
+from peter.training.convex import answers, array, chosen
 from peter.training.ranking import CUTOFFS, gains, positive_ranks, sampled_ranks
 
-from ._ridge import Floats, directions, reduced_rank
+from ._ridge import directions, reduced_rank
 
 STRENGTHS = tuple(10 ** (half / 2) for half in range(0, -11, -1))  # penalty as a share of the features' power
-PATIENCE = 2  # strengths in a row that may be worse before the search ends
 MOST = 5.0  # that a fit may count beside popularity
 GROUPS = 10  # of items, in the diagram
 CANDIDATES = 100  # of the sampled metrics: the answer and 99 others
@@ -108,40 +108,44 @@ class Recommendation:
         counts = _counts(targets, self.width(schema)) + 1.0  # [K]
         return (counts / counts.sum()).log()
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """Popularity and a ridge regression of low rank on what users choose beyond it, in closed form.
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """Popularity and ridge regressions of low rank on what users choose beyond it, in closed form.
 
-        Outputs of the regression are choices in units of their own standard deviation, the root of the item's
+        Outputs of a regression are choices in units of their own standard deviation, the root of the item's
         popularity: common items would otherwise be all that it looks at, rare ones all noise. How much the
-        regression counts, and its strength, are those with the best validation softmax log-loss; without
-        validation users the strongest penalty stands.
+        regressions count, and their strength, are those with the least softmax log-loss.
         """
-        from threadpoolctl import threadpool_limits
+        held = [users for _, users in fits]
+        priors = [self.prior(targets, schema) for (_, targets), _ in fits]
+        paths = [
+            _path(features, targets, prior, self.rank(schema))
+            for ((features, targets), _), prior in zip(fits, priors, strict=True)
+        ]
+        scaled = (self._scaled(maps, priors, held) for maps in zip(*paths, strict=True))
+        return chosen(scaled, held, self.loss)
 
-        features, lowest, best, worse = _array(valid[0]), math.inf, None, 0
-        prior = self.prior(train[1], schema)
-        with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
-            for up, down, mean in _path(_array(train[0]), train[1], prior, self.rank(schema)):
-                fit = torch.from_numpy((features @ down.T - down @ mean) @ up.T)  # [B, K]
-                scale, loss = self._scale(prior, fit, valid[1])
-                if best is None or loss < lowest:
-                    lowest, best, worse = loss, (scale * up, down, scale * up @ (down @ mean)), 0
-                elif (worse := worse + 1) == PATIENCE:
-                    break
-        assert best is not None
-        tensors = [torch.from_numpy(part).float() for part in best]  # up [K, R], down [R, F], level [K]
-        return LinearMap(tensors[0], prior - tensors[2], tensors[1])
-
-    def _scale(self, prior: Tensor, fit: Tensor, targets: Tensor) -> tuple[float, float]:
-        """How much a fit [B, K] should count beside the prior, and the loss then."""
+    def _scaled(
+        self, maps: Sequence[LinearMap], priors: Sequence[Tensor], held: Sequence[Solvable]
+    ) -> list[LinearMap]:
+        """Priors [K] and what is said beyond them, which counts as is best for all users held out."""
         from scipy.optimize import minimize_scalar
 
-        if not len(targets):
-            return 1.0, math.inf
-        found = minimize_scalar(
-            lambda scale: float(self.loss(prior + scale * fit, targets)), bounds=(0, MOST), method="bounded"
-        )
-        return float(found.x), float(found.fun)
+        beyond = [answers(features, found) for found, (features, _) in zip(maps, held, strict=True)]
+
+        def loss(scale: float) -> float:
+            users = zip(priors, beyond, (targets for _, targets in held), strict=True)
+            return sum(
+                len(truth) * float(self.loss(prior + scale * fit, truth))
+                for prior, fit, truth in users
+                if len(truth)
+            )
+
+        somebody = any(len(targets) for _, targets in held)
+        scale = float(minimize_scalar(loss, bounds=(0, MOST), method="bounded").x) if somebody else 1.0
+        return [
+            LinearMap(scale * found.up, prior + scale * found.bias, found.down)
+            for found, prior in zip(maps, priors, strict=True)
+        ]
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"temperature": temperature(outputs, targets, self.loss)}
@@ -194,15 +198,15 @@ class Recommendation:
         return None
 
 
-def _path(
-    features: Any, targets: Tensor, prior: Tensor, rank: int
-) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """For each strength a map up [K, R], down [R, F] of features without their mean [F], which comes last."""
+def _path(features: Any, targets: Tensor, prior: Tensor, rank: int) -> Iterator[LinearMap]:
+    """For each strength what is said beyond the prior [K], of mean 0 over these users."""
     spread = (prior.double() / 2).exp().numpy()  # [K]
-    found = directions(features)
+    found = directions(array(features))
     products = (_matrix(targets, len(prior)).T @ found.places).T / spread  # [P, K]
     for share in STRENGTHS:
-        yield *reduced_rank(found, products, share * float(found.power.sum()), rank), found.mean
+        up, down = reduced_rank(found, products, share * float(found.power.sum()), rank)
+        level = -up @ (down @ found.mean)
+        yield LinearMap(*(torch.from_numpy(part).float() for part in (up, level, down)))
 
 
 def _counts(targets: Tensor, items: int) -> Tensor:
@@ -217,11 +221,6 @@ def _matrix(targets: Tensor, items: int) -> Any:
     users, places = (targets >= 0).nonzero(as_tuple=True)
     cells = users.numpy(), targets[users, places].numpy()
     return csr_matrix((torch.ones(len(users)).double().numpy(), cells), shape=(len(targets), items))
-
-
-def _array(features: Any) -> Any:
-    """A numpy array or a sparse matrix, in double precision."""
-    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
 
 
 plugin = Recommendation()

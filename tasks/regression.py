@@ -12,14 +12,14 @@ from torch import Tensor
 
 from peter.diagram import Curve, Diagram
 from peter.errors import InputError
-from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
 from peter.training import numeric_metrics
 from peter.training.calibration import conformal
+from peter.training.convex import array, chosen
 
 LARGEST, SMALLEST = 1e30, 1e-12  # a number; a scale, relative to the mean: beyond, float32 tells nothing
 FEWEST_VALUES = 50  # not more distinct numbers than this may be classes
 PENALTIES = tuple(10 ** (half / 2) for half in range(8, -5, -1))  # the most cautious first
-PATIENCE = 2  # penalties in a row that may be worse before the search ends
 GROUPS = 10  # of a diagram
 METRICS = {
     "mae": numeric_metrics.mae,
@@ -93,24 +93,10 @@ class Regression:
         """The median, the constant of least absolute error."""
         return targets[:, 0].median()[None]
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """Ridge regression; the penalty with the best primary metric on validation users.
-
-        Without validation users the most cautious penalty stands.
-        """
-        ones = torch.ones(1, len(valid[1]))
-        lowest, best, worse = math.inf, None, 0
-        for found in _path(train[0], train[1][:, 0]):
-            score = lowest
-            if len(valid[1]):
-                outputs = _outputs(_array(valid[0]), found)
-                score = float(self.metrics(outputs, valid[1], ones)[self.primary])
-            if best is None or score < lowest:
-                lowest, best, worse = score, found, 0
-            elif (worse := worse + 1) == PATIENCE:
-                break
-        assert best is not None
-        return best
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """Ridge regressions; the penalty with the least mean absolute error."""
+        paths = [_path(features, targets[:, 0]) for (features, targets), _ in fits]
+        return chosen(zip(*paths, strict=True), [held for _, held in fits], _absolute_error)
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return {"half_width": conformal(outputs[:, 0] - targets[:, 0], self.confidence)}
@@ -183,24 +169,18 @@ def _natural(standard: Tensor, schema: Schema) -> float:
     return float(standard) * float(schema["scale"]) + float(schema["mean"])
 
 
-def _array(features: Any) -> Any:
-    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
-
-
-def _outputs(features: Any, found: LinearMap) -> Tensor:
-    return torch.from_numpy(features @ found.up.double().numpy().T) + found.bias  # [B, 1]
+def _absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs[:, 0] - targets[:, 0]).abs().mean()
 
 
 def _path(features: Any, targets: Tensor) -> Iterator[LinearMap]:
     """Ridge maps for each penalty, their level moved so that as many training users lie above as below."""
     from sklearn.linear_model import Ridge  # a second to import: only those who fit pay it
-    from threadpoolctl import threadpool_limits
 
-    features, numbers = _array(features), targets.double().numpy()
+    features, numbers = array(features), targets.double().numpy()
     for penalty in PENALTIES:
-        # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
-        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # validation users judge an ill-conditioned fit too
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # users that are held out judge an ill-conditioned fit too
             model = Ridge(penalty).fit(features, numbers)
         weight = torch.from_numpy(model.coef_)[None]  # [1, F]
         level = torch.from_numpy(numbers - features @ model.coef_).median()[None]

@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from peter.diagram import Curve, Diagram
 from peter.errors import InputError
-from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
 from peter.training import metrics, tag_metrics
 from peter.training.calibration import temperature
+from peter.training.convex import array, chosen
 
 SEPARATOR = ";"
 MOST_FITTING = 1000  # more distinct values than this are items rather than tags
 STRENGTHS = tuple(10 ** (half / 2) for half in range(-8, 5))  # 1/penalty, the most cautious first
-PATIENCE = 2  # strengths in a row that may be worse before the search ends
-STEPS = 50  # of the solver, for one strength; validation users judge an unfinished fit too
+STEPS = 50  # of the solver, for one strength; users that are held out judge an unfinished fit too
 METRICS = {
     "map": tag_metrics.mean_average_precision,
     "log_loss": tag_metrics.log_loss,
@@ -104,23 +104,10 @@ class Tags:
         """Log-odds of the tags, one user with and one without added so that none is certain."""
         return ((targets.sum(0) + 1) / (len(targets) + 2)).logit()
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """A logistic regression for each tag, of one strength: that with the best validation log-loss.
-
-        Without validation users the most cautious strength stands.
-        """
-        features, targets = _array(valid[0]), valid[1]
-        lowest, best, worse = math.inf, None, 0
-        for weight, bias in _path(_array(train[0]), train[1], self.prior(train[1], schema)):
-            loss = lowest
-            if len(targets):
-                loss = float(self.loss(torch.from_numpy(features @ weight.T + bias), targets))
-            if best is None or loss < lowest:
-                lowest, best, worse = loss, (weight, bias), 0
-            elif (worse := worse + 1) == PATIENCE:
-                break
-        assert best is not None
-        return LinearMap(*(torch.from_numpy(tensor).float() for tensor in best))
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """A logistic regression for each tag, of one strength: that with the least log-loss."""
+        paths = [_path(features, targets, self.prior(targets, schema)) for (features, targets), _ in fits]
+        return chosen(zip(*paths, strict=True), [held for _, held in fits], self.loss)
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         heat = temperature(outputs, targets, self.loss)
@@ -153,8 +140,8 @@ class Tags:
     ) -> Answers:
         logits, told = _told(outputs, self.width(schema))
         values, least, details = [], [], []
-        for chances, chosen in zip(logits.double().sigmoid(), told, strict=True):
-            columns = chosen.nonzero()[:, 0].tolist()
+        for chances, held in zip(logits.double().sigmoid(), told, strict=True):
+            columns = held.nonzero()[:, 0].tolist()
             own = chances[columns].tolist()
             values.append(SEPARATOR.join(schema["classes"][column] for column in columns))
             least.append(min(own, default=None))
@@ -189,12 +176,8 @@ def _threshold(logits: Tensor, targets: Tensor) -> float:
     return float((ordered[best] + below) / 2)
 
 
-def _array(features: Any) -> Any:
-    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
-
-
-def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Any, Any]]:
-    """Weight [K, F] and bias [K] for each strength, every fit started from the one before.
+def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[LinearMap]:
+    """A map for each strength, every fit started from the one before.
 
     All tags descend together, as their losses do not touch: a step costs two products with the features,
     however many tags there are. A tag that all training users or none have keeps its prior.
@@ -202,8 +185,8 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Any, 
     from scipy.optimize import minimize  # half a second to import: only those who fit pay it
     from scipy.sparse import issparse
     from scipy.special import expit
-    from threadpoolctl import threadpool_limits
 
+    features = array(features)
     truth, users = targets.double().numpy(), len(targets)
     open_ = ((truth.sum(0) > 0) & (truth.sum(0) < users)).astype("float64")  # [K]
     columns = features.T.tocsr() if issparse(features) else features.T
@@ -221,11 +204,10 @@ def _path(features: Any, targets: Tensor, prior: Tensor) -> Iterator[tuple[Any, 
 
     found = np.column_stack([np.zeros((shape[0], shape[1] - 1)), prior.double().numpy()]).ravel()
     for strength in STRENGTHS:
-        # threads of BLAS and of torch wait for each other's cores: one is 30 times faster than two
-        with threadpool_limits(1, user_api="blas"):
-            options = {"maxiter": STEPS, "maxcor": 5, "ftol": 1e-6}
-            found = minimize(loss, found, (strength,), method="L-BFGS-B", jac=True, options=options).x
-        yield found.reshape(shape)[:, :-1], found.reshape(shape)[:, -1]
+        options = {"maxiter": STEPS, "maxcor": 5, "ftol": 1e-6}
+        found = minimize(loss, found, (strength,), method="L-BFGS-B", jac=True, options=options).x
+        table = torch.from_numpy(found).float().view(shape)
+        yield LinearMap(table[:, :-1], table[:, -1])
 
 
 plugin = Tags()

@@ -14,6 +14,7 @@ GROUP = "peter.tasks"
 Schema = Mapping[str, Any]  # JSON: what the outputs mean (classes, units), fixed by the training labels
 Scores = dict[str, Tensor]  # metric name -> [R], one value for each row of weights
 Labels = Sequence[tuple[str, ...]]  # a user's answers in the file's own words; one unless `several`
+Solvable = tuple[Any, Tensor]  # features [B, F], a dense float tensor or a scipy CSR matrix, and targets
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs [B, K], targets [B, ...] -> scalar mean over users
 
 
@@ -71,10 +72,12 @@ class TaskKind(Protocol):
     def prior(self, targets: Tensor, schema: Schema) -> Tensor:
         """The outputs [K] of knowing nothing but the training labels: the majority baseline."""
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """Convex fit over (features, targets), strength chosen on `valid`; its rank is `rank(schema)`.
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """Convex fits of one strength, a map of rank `rank(schema)` for each.
 
-        Features are a dense float tensor [B, F] or a scipy CSR matrix of that shape.
+        Args:
+            fits: users that a map is fitted on, and users held out; the strength is the best for all of
+                these (`peter.training.convex.chosen`).
         """
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:

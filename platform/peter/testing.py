@@ -120,9 +120,8 @@ class TaskKindContract:
         noise = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(1))
         features = torch.cat([targets.float().reshape(len(targets), -1), noise], 1)  # [B, F]
         train, valid = torch.randperm(len(targets), generator=torch.Generator().manual_seed(2)).chunk(2)
-        found = self.kind.fit_linear(
-            (features[train], targets[train]), (features[valid], targets[valid]), schema
-        )
+        users = (features[train], targets[train]), (features[valid], targets[valid])
+        [found] = self.kind.fit_linear([users], schema)
         rank = self.kind.rank(schema)
         assert (rank is None) == (found.down is None)
         assert found.up.shape == (outputs.shape[1], rank or features.shape[1])
@@ -131,12 +130,11 @@ class TaskKindContract:
         prior = self.kind.prior(targets[train], schema).expand_as(outputs)
         answers = _mapped(features, found)
         assert self.score(answers, targets) < self.score(prior, targets)
-        sparse = self.kind.fit_linear(
-            (csr_matrix(features[train]), targets[train]),
-            (csr_matrix(features[valid]), targets[valid]),
-            schema,
-        )
+        seen, new = ((csr_matrix(x), y) for x, y in users)
+        [sparse] = self.kind.fit_linear([(seen, new)], schema)
         torch.testing.assert_close(_mapped(features, sparse), answers, rtol=1e-2, atol=1e-2)
+        folds = self.kind.fit_linear([users, users[::-1]], schema)
+        assert len(folds) == 2  # of one strength
 
     def test_metrics_are_finite_whatever_is_asked(self) -> None:
         """Also of a constant answer, and of resamples that hold one user only."""

@@ -65,7 +65,8 @@ def test_the_fit_is_the_kinds_own_on_those_features() -> None:
     patch = CONTRACT.fitted(setting)
     tfidf = TfidfTransformer(sublinear_tf=True).fit(table(train.histories))
     seen, new = (tfidf.transform(table(users.histories)) for users in (train, valid))
-    found = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
+    users = (seen, train.targets), (new, valid.targets)
+    [found] = setting.kind.fit_linear([users], setting.schema)
     outputs = predict(patch, setting.body, valid.histories)
     np.testing.assert_allclose(outputs, new @ found.up.numpy().T + found.bias.numpy(), atol=1e-5)
 

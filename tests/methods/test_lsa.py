@@ -40,7 +40,8 @@ def test_features_and_fit_are_those_of_the_pipeline(unlabelled: bool) -> None:
         torch.from_numpy(pipeline.transform(matrix(users.histories, ITEMS))).float()
         for users in (train, valid)
     )
-    found = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
+    users = (seen, train.targets), (new, valid.targets)
+    [found] = setting.kind.fit_linear([users], setting.schema)
     outputs = predict(CONTRACT.fitted(setting), setting.body, valid.histories)
     np.testing.assert_allclose(outputs, new @ found.up.T + found.bias, atol=1e-3)
 

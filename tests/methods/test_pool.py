@@ -90,17 +90,19 @@ class TestPooled:
 class TestSolved:
     def world(self, targets: Tensor, draw: torch.Generator, sparse: bool):
         """(train, valid), the first feature telling most of the answer."""
-        from scipy.sparse import csr_matrix
-
         features = torch.randn(len(targets), FEATURES, generator=draw)
         features[:, 0] += 2 * targets
         halves = zip(features.split([TRAIN, VALID]), targets.split([TRAIN, VALID]), strict=True)
-        return [(csr_matrix(x.numpy()) if sparse else x, y) for x, y in halves]
+        return [(csr(x) if sparse else x, y) for x, y in halves]
+
+    def one_strength(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(f"{type(SETTING.kind).__module__}.STRENGTHS", (0.3,))
 
     def test_a_fold_is_answered_by_the_others(
-        self, targets: Tensor, draw: torch.Generator, sparse: bool
+        self, targets: Tensor, draw: torch.Generator, sparse: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever its own labels are: turned round, they change the answers of all others alone."""
+        self.one_strength(monkeypatch)  # which its own labels help to choose
         (features, answers), valid = self.world(targets, draw, sparse)
         before = solved((features, answers), valid, SETTING)
         for fold in range(FOLDS):
@@ -111,18 +113,40 @@ class TestSolved:
             assert changed[~mine].all()
 
     def test_each_answer_is_that_of_a_fit_without_its_fold(
-        self, targets: Tensor, draw: torch.Generator, sparse: bool
+        self, targets: Tensor, draw: torch.Generator, sparse: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        self.one_strength(monkeypatch)
         (features, answers), valid = self.world(targets, draw, sparse)
         got = solved((features, answers), valid, SETTING)
         rest = [user for user in range(TRAIN) if user % FOLDS]
-        found = SETTING.kind.fit_linear((features[rest], answers[rest]), valid, SETTING.schema)
+        [found] = SETTING.kind.fit_linear([((features[rest], answers[rest]), valid)], SETTING.schema)
         dense = torch.from_numpy(features.toarray()) if sparse else features
         torch.testing.assert_close(
             got.train[::FOLDS], dense[::FOLDS].float() @ found.up.T + found.bias, rtol=1e-4, atol=1e-5
         )
-        whole = SETTING.kind.fit_linear((features, answers), valid, SETTING.schema)
+        [whole] = SETTING.kind.fit_linear([((features, answers), valid)], SETTING.schema)
         assert torch.equal(got.found.up, whole.up)
         inside = (dense.float() @ whole.up.T + whole.bias, got.train)
         sure, honest = (SETTING.kind.loss(outputs, answers) for outputs in inside)
         assert sure < honest  # what users that a map was solved on would make believe
+
+    def test_training_users_choose_the_strength_too(
+        self, targets: Tensor, draw: torch.Generator, sparse: bool
+    ) -> None:
+        """Validation users that a bold fit suits by chance do not decide alone."""
+        (_, answers), (_, few) = self.world(targets, draw, sparse)
+        noise = torch.randn(TRAIN, FEATURES, generator=draw)
+        rest = noise[:3].clone()  # three users whom a fit to noise would answer rightly
+        rest[:, 0] = 50 * (2.0 * few[:3] - 1)
+        noise[:, 0] += 0.1 * answers
+        if sparse:
+            noise, rest = csr(noise), csr(rest)
+        [alone] = SETTING.kind.fit_linear([((noise, answers), (rest, few[:3]))], SETTING.schema)
+        together = solved((noise, answers), (rest, few[:3]), SETTING).found
+        assert together.up.norm() < 0.7 * alone.up.norm()
+
+
+def csr(features: Tensor):
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(features.numpy())

@@ -64,20 +64,22 @@ class TestFit:
         schema = kind.schema(one_each(["a", "b", "c"]))
         generator = torch.Generator().manual_seed(0)
         features, targets = torch.randn(50, 2, generator=generator), torch.arange(50) % 2
-        found = kind.fit_linear((features, targets), (features, targets), schema)
+        users = features, targets
+        [found] = kind.fit_linear([(users, users)], schema)
         chances = (features @ found.up.T + found.bias).softmax(1)[:, 2]
         assert chances.mean().item() == pytest.approx(1 / 53, rel=0.5)
 
     def test_one_class_among_training_users_gives_the_prior(self) -> None:
         schema, targets = kind.schema(one_each(["a", "b"])), torch.zeros(8, dtype=torch.long)
-        found = kind.fit_linear((torch.randn(8, 3), targets), (torch.randn(2, 3), targets[:2]), schema)
+        users = (torch.randn(8, 3), targets), (torch.randn(2, 3), targets[:2])
+        [found] = kind.fit_linear([users], schema)
         assert not found.up.any()
         torch.testing.assert_close(found.bias, torch.tensor([9 / 10, 1 / 10]).log())
 
     def test_no_validation_users_ask_for_caution(self) -> None:
         features, targets = torch.eye(2).repeat(20, 1), torch.arange(40) % 2
         none = torch.empty(0, 2), torch.empty(0, dtype=torch.long)
-        found = kind.fit_linear((features, targets), none, kind.schema(one_each(["a", "b"])))
+        [found] = kind.fit_linear([((features, targets), none)], kind.schema(one_each(["a", "b"])))
         assert found.up.abs().max() < 0.01
 
     def test_no_warning_leaks(self) -> None:
@@ -85,7 +87,8 @@ class TestFit:
         features, targets = torch.randn(40, 6) * 10.0 ** torch.arange(-3, 3), torch.arange(40) % 4
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            kind.fit_linear((features, targets), (features, targets), kind.schema(one_each(list("abcd"))))
+            users = features, targets
+            kind.fit_linear([(users, users)], kind.schema(one_each(list("abcd"))))
 
 
 def test_below_the_threshold_the_answer_is_unknown() -> None:

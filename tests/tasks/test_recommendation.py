@@ -10,7 +10,6 @@ from scipy.sparse import csr_matrix
 
 from peter import task
 from peter.errors import InputError
-from peter.task import LinearMap
 from peter.tasks import _ridge
 from peter.testing import TaskKindContract
 
@@ -116,7 +115,8 @@ class TestFit:
     def test_it_beats_popularity_and_its_outputs_are_logits(self) -> None:
         features, targets, schema = self.users()
         train, valid, test = torch.arange(400).split([240, 80, 80])
-        found = kind.fit_linear((features[train], targets[train]), (features[valid], targets[valid]), schema)
+        users = (features[train], targets[train]), (features[valid], targets[valid])
+        [found] = kind.fit_linear([users], schema)
         outputs = features[test] @ found.down.T @ found.up.T + found.bias
         prior = kind.prior(targets[train], schema).expand_as(outputs)
         assert plain(outputs, targets[test])["ndcg@10"] > plain(prior, targets[test])["ndcg@10"] + 0.1
@@ -129,7 +129,7 @@ class TestFit:
         mixing = torch.linalg.qr(torch.randn(200, 12, generator=torch.Generator().manual_seed(1)))[0]
         wide = features @ mixing.T  # [60, 200], the same geometry
         narrow, dual, sparse = (
-            kind.fit_linear((x[:40], targets[:40]), (x[40:], targets[40:]), schema)
+            kind.fit_linear([((x[:40], targets[:40]), (x[40:], targets[40:]))], schema)[0]
             for x in (features, wide, csr_matrix(wide.numpy()))
         )
         answers = [
@@ -174,15 +174,17 @@ class TestFit:
     def test_no_validation_users_ask_for_caution(self) -> None:
         features, targets, schema = self.users()
         none = features[:0], targets[:0]
-        cautious = kind.fit_linear((features, targets), none, schema)
-        chosen = kind.fit_linear((features, targets), (features, targets), schema)
+        users = features, targets
+        [cautious] = kind.fit_linear([(users, none)], schema)
+        [chosen] = kind.fit_linear([(users, users)], schema)
         assert (cautious.up @ cautious.down).norm() < (chosen.up @ chosen.down).norm()
 
     def test_nothing_to_see_gives_popularity(self) -> None:
         """Users without events have no features at all."""
         _, targets, schema = self.users(50)
         nothing = torch.zeros(50, 7)
-        found: LinearMap = kind.fit_linear((nothing, targets), (nothing, targets), schema)
+        users = nothing, targets
+        [found] = kind.fit_linear([(users, users)], schema)
         assert found.down is not None
         assert not (found.up @ found.down).any()
         torch.testing.assert_close(found.bias, kind.prior(targets, schema))

@@ -113,12 +113,12 @@ class TestFit:
         return features, torch.stack([values, torch.ones(400)], 1)
 
     def test_known_weights_are_found(self) -> None:
-        found = kind.fit_linear(self.users(0), self.users(1), {})
+        [found] = kind.fit_linear([(self.users(0), self.users(1))], {})
         torch.testing.assert_close(found.up[0], torch.tensor([1.0, -1.0, 0.5, 0, 0]), atol=0.2, rtol=0)
 
     def test_no_validation_users_ask_for_caution(self) -> None:
         features, targets = self.users(0)
-        found = kind.fit_linear((features, targets), (features[:0], targets[:0]), {})
+        [found] = kind.fit_linear([((features, targets), (features[:0], targets[:0]))], {})
         assert found.up.abs().max() < 0.1
 
     def test_a_skewed_truth_does_not_make_it_worse_than_the_median(self) -> None:
@@ -126,7 +126,7 @@ class TestFit:
         features = torch.randn(400, 5, generator=generator)
         targets = torch.stack([(2 * torch.randn(400, generator=generator)).exp(), torch.ones(400)], 1)
         users = features[:300], targets[:300]
-        found = kind.fit_linear(users, (features[300:], targets[300:]), {})
+        [found] = kind.fit_linear([(users, (features[300:], targets[300:]))], {})
         ones = torch.ones(1, 100)
         ours = kind.metrics(features[300:] @ found.up.T + found.bias, targets[300:], ones)
         prior = kind.metrics(kind.prior(targets[:300], {}).expand(100, 1), targets[300:], ones)

@@ -78,7 +78,7 @@ class TestFit:
     def test_it_is_a_logistic_regression_for_each_tag(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{type(kind).__module__}.STRENGTHS", (0.3,))
         (features, targets), valid = self.users(0), self.users(1)
-        found = kind.fit_linear((features, targets), valid, {})
+        [found] = kind.fit_linear([((features, targets), valid)], {})
         for tag in range(3):
             oracle = LogisticRegression(C=0.3, tol=1e-8).fit(
                 features.double().numpy(), targets[:, tag].numpy()
@@ -91,14 +91,14 @@ class TestFit:
     def test_a_tag_without_training_users_keeps_its_prior(self) -> None:
         (features, targets), valid = self.users(0), self.users(1)
         targets[:, 1] = 0
-        found = kind.fit_linear((features, targets), valid, {})
+        [found] = kind.fit_linear([((features, targets), valid)], {})
         assert not found.up[1].any()
         assert found.bias[1].item() == pytest.approx(kind.prior(targets, {})[1].item())
         assert found.up[0].any()
 
     def test_no_validation_users_ask_for_caution(self) -> None:
         features, targets = self.users(0)
-        found = kind.fit_linear((features, targets), (features[:0], targets[:0]), {})
+        [found] = kind.fit_linear([((features, targets), (features[:0], targets[:0]))], {})
         assert found.up.abs().max() < 0.05
 
 
@@ -149,5 +149,5 @@ def test_no_warning_leaks_from_features_that_no_solver_likes() -> None:
     users = features, torch.bernoulli(torch.full((40, 2), 0.5), generator=generator)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = kind.fit_linear(users, users, {})
+        [found] = kind.fit_linear([(users, users)], {})
     assert found.up.isfinite().all()

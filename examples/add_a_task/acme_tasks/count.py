@@ -1,8 +1,7 @@
 """How many for each user: orders next month, visits next week."""
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from peter.diagram import Curve, Diagram
 from peter.errors import InputError
-from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores
+from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
+from peter.training.convex import array, chosen
 from peter.training.metrics import mean
 
 LARGEST = 20.0  # a logarithm of a rate; more would overflow
@@ -60,24 +60,10 @@ class Count:
         """The logarithm of the mean; one half is added so that a count is never impossible."""
         return ((targets.sum() + 0.5) / len(targets)).log()[None]
 
-    def fit_linear(self, train: tuple[Any, Tensor], valid: tuple[Any, Tensor], schema: Schema) -> LinearMap:
-        """Poisson regression with the penalty of least loss on validation users."""
-        from sklearn.linear_model import PoissonRegressor  # a second to import: only those who fit pay it
-        from threadpoolctl import threadpool_limits
-
-        features, news, counts = _array(train[0]), _array(valid[0]), train[1].double().numpy()
-        lowest, best = math.inf, LinearMap(torch.zeros(1, features.shape[1]), self.prior(train[1], schema))
-        for penalty in PENALTIES if counts.any() else ():
-            with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # validation users judge an unfinished fit too
-                model = PoissonRegressor(alpha=penalty, max_iter=1000, tol=1e-6).fit(features, counts)
-            up, bias = torch.from_numpy(model.coef_)[None], torch.tensor([model.intercept_])
-            loss = lowest
-            if len(valid[1]):
-                loss = float(self.loss(torch.from_numpy(news @ model.coef_)[:, None] + bias, valid[1]))
-            if loss < lowest:
-                lowest, best = loss, LinearMap(up.float(), bias.float())
-        return best
+    def fit_linear(self, fits: Sequence[tuple[Solvable, Solvable]], schema: Schema) -> list[LinearMap]:
+        """Poisson regressions; the penalty with the least loss on users that they have not seen."""
+        paths = [_path(features, targets, self.prior(targets, schema)) for (features, targets), _ in fits]
+        return chosen(zip(*paths, strict=True), [held for _, held in fits], self.loss)
 
     def calibrate(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """A shift by which rates add up to what validation users had."""
@@ -126,8 +112,19 @@ def _count(value: str) -> int:
     raise InputError(f"The label {value!r} is not a count; write whole numbers from 0, like 12.")
 
 
-def _array(features: Any) -> Any:
-    return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
+def _path(features: Any, counts: Tensor, prior: Tensor) -> Iterator[LinearMap]:
+    """A map for each penalty; where nobody has any there is nothing to fit."""
+    from sklearn.linear_model import PoissonRegressor  # a second to import: only those who fit pay it
+
+    features, numbers = array(features), counts.double().numpy()
+    for penalty in PENALTIES:
+        if not numbers.any():
+            yield LinearMap(torch.zeros(1, features.shape[1]), prior)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # users that are held out judge an unfinished fit too
+            model = PoissonRegressor(alpha=penalty, max_iter=1000, tol=1e-6).fit(features, numbers)
+        yield LinearMap(torch.from_numpy(model.coef_)[None].float(), torch.tensor([model.intercept_]).float())
 
 
 plugin = Count()

@@ -52,7 +52,7 @@ class Head(nn.Module):
         """
         mean, scale = (moment.cpu() for moment in moments(train[0]))
         seen, new = (((features.cpu() - mean) / scale, targets) for features, targets in (train, valid))
-        found = setting.kind.fit_linear(seen, new, setting.schema)
+        [found] = setting.kind.fit_linear([(seen, new)], setting.schema)
         inner = (found.up if found.down is None else found.down) / scale  # reads raw features
         level = inner @ mean if found.down is None else found.up @ (inner @ mean)
         up, down = (inner, None) if found.down is None else (found.up, inner)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from peter.methods import Setting
-from peter.task import LinearMap
+from peter.task import LinearMap, Solvable
+from peter.training.convex import answers
 
 FOLDS = 5
 MOST = 3.0  # that a part may count
-
-Solvable = tuple[Any, Tensor]  # features [B, F], a dense tensor or a scipy CSR matrix, and targets
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,17 @@ def solved(train: Solvable, valid: Solvable, setting: Setting) -> Part:
     """The kind's convex fit; each training user is answered by a fit on the other folds.
 
     Answers for users that a map was solved on look far too sure: whatever learns beside them would starve.
+    All fits share one strength, so that training users choose it too: validation users alone are few.
     """
     features, targets = train
-    users = np.arange(len(targets))
+    fold = np.arange(len(targets)) % FOLDS
+    parts = [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(FOLDS)]
+    fits = [((features[rest], targets[rest]), (features[held], targets[held])) for rest, held in parts]
+    *found, whole = setting.kind.fit_linear([*fits, (train, valid)], setting.schema)
     outputs = torch.zeros(len(targets), setting.outputs)
-    for fold in range(FOLDS):
-        held, rest = users[users % FOLDS == fold], users[users % FOLDS != fold]
-        found = setting.kind.fit_linear((features[rest], targets[rest]), valid, setting.schema)
-        outputs[held] = _answers(features[held], found)
-    found = setting.kind.fit_linear(train, valid, setting.schema)
-    return Part(found, outputs, _answers(valid[0], found))
+    for (_, held), (_, others), one in zip(parts, fits, found, strict=True):
+        outputs[held] = answers(others[0], one)
+    return Part(whole, outputs, answers(valid[0], whole))
 
 
 def pooled(parts: Sequence[Part], train: Tensor, valid: Tensor, setting: Setting) -> list[float]:
@@ -63,13 +63,3 @@ def pooled(parts: Sequence[Part], train: Tensor, valid: Tensor, setting: Setting
         start = np.full(len(parts), 1 / len(parts))
         found = minimize(loss, start, jac=True, bounds=[(0, MOST)] * len(parts), method="L-BFGS-B")
     return [float(share) for share in found.x]
-
-
-def _answers(features: Any, found: LinearMap) -> Tensor:
-    """Outputs [B, K] of a map on features [B, F]."""
-    first = found.up if found.down is None else found.down
-    if isinstance(features, Tensor):
-        inner = features @ first.T
-    else:
-        inner = torch.from_numpy(features @ first.numpy().T).float()
-    return (inner if found.down is None else inner @ found.up.T) + found.bias

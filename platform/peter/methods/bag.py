@@ -47,7 +47,7 @@ class TfIdfLinear(nn.Module):
         """Fill all tensors by the kind's convex fit."""
         transformer = tfidf(train.histories, setting.items)
         seen, new = (transformer.transform(matrix(u.histories, setting.items)) for u in (train, valid))
-        found = setting.kind.fit_linear((seen, train.targets), (new, valid.targets), setting.schema)
+        [found] = setting.kind.fit_linear([((seen, train.targets), (new, valid.targets))], setting.schema)
         self.fill(found, torch.from_numpy(transformer.idf_))
 
     @torch.no_grad()

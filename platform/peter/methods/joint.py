@@ -62,7 +62,8 @@ class _Together:
                 (self.patch.features(setting.body, users.histories).cpu(), users.targets)
                 for users in (other.train, other.valid)
             )
-            head.fill(other.kind.fit_linear(seen, new, other.schema))
+            [found] = other.kind.fit_linear([(seen, new)], other.schema)
+            head.fill(found)
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         assert self.own is not None

@@ -61,7 +61,8 @@ class LsaPatch(nn.Module):
         seen, new = (
             (projected(users.histories, self.idf, self.components), users.targets) for users in (train, valid)
         )
-        self.head.fill(setting.kind.fit_linear(seen, new, setting.schema))  # weak directions stay weak
+        [found] = setting.kind.fit_linear([(seen, new)], setting.schema)
+        self.head.fill(found)  # weak directions stay weak
 
 
 class Lsa:
