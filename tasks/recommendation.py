@@ -156,13 +156,16 @@ class Recommendation:
     def metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Scores:
         """Means over users of the mean over their items, of which the others are not ranked.
 
-        hit@k, mrr@k and ndcg@k over the full catalogue; and as uni100_ among the item and 99 uniform others,
-        a far easier question (Krichene and Rendle, KDD 2020), for comparison with papers that ask it.
+        hit@k, mrr@k and ndcg@k over the full catalogue; the softmax log-loss, which sees below every cut-off
+        and is far less noisy; and as uni100_ among the item and 99 uniform others, a far easier question
+        (Krichene and Rendle, KDD 2020), for comparison with papers that ask it.
         """
         ranks = positive_ranks(outputs, targets)  # [B, M]
         among = sampled_ranks(outputs, targets, CANDIDATES - 1, DRAW)
         told = {name: gain for k in CUTOFFS[::-1] for name, gain in gains(ranks, k).items()}
         told |= {f"uni100_{name}": gain for name, gain in gains(among, CUTOFFS[-1]).items()}
+        own = outputs.double().gather(1, targets.clamp(min=0))  # [B, M]
+        told["log_loss"] = (outputs.double().logsumexp(1, keepdim=True) - own) * (targets >= 0)
         items = (targets >= 0).sum(1)  # [B]
         return {name: metrics.mean(gain.sum(1) / items, weights) for name, gain in told.items()}
 

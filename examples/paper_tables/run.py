@@ -71,8 +71,8 @@ FEW = [
     Contender("PeterRec (b)", "peter", (*FAITHFUL, "insertion=serial2")),
 ]
 COLD = [DEFAULT, *BASELINES, Contender("scratch", "scratch"), WIDE]
-SHOWN = {"log_loss": ("log_loss", "accuracy"), "ndcg@10": ("ndcg@10", "uni100_hit@10")}
-RANKED = ("ndcg@10", "hit@10", "mrr@10")
+SHOWN = {"ndcg@10": ("ndcg@10", "uni100_hit@10"), "log_loss": ("log_loss", "accuracy")}
+RANKED = ("log_loss", "ndcg@10", "hit@10")
 RARE = 5  # test users of a class below which ranking them says nothing: log-loss alone is shown
 
 
@@ -279,8 +279,9 @@ COLD_TEXT = """## Cold start: GROCERY to DRUG GM
 
 Households of The Complete Journey as if the drugstore had opened on 1 July: which of its types of product a
 household buys, from its groceries before its first such purchase alone. Gains of the default over each rival,
-more being better, mean over splits with a backbone each; every item is ranked. Below: ndcg@10, and beside it
-the hit rate at 10 among each item and 99 others (`uni100`), far easier. `majority` is popularity.
+more being better, mean over splits with a backbone each; every item is ranked. The log-loss of the softmax
+over all items sees every choice, the other metrics the first ten alone. Below: ndcg@10, and beside it the hit
+rate at 10 among each item and 99 others (`uni100`), far easier. `majority` is popularity.
 
 """
 FEW_TEXT = "## Few labels\n\nLog-loss with a share of the training users' labels.\n\n"

@@ -96,8 +96,17 @@ class TestMetrics:
         targets = torch.tensor([[3, 150], [7, -1]])
         best = torch.zeros(2, 200).scatter(1, targets.clamp(min=0), 1.0)
         best[1, 0], best[1, 7] = 0, 1
-        assert set(plain(best, targets).values()) == {1.0}
-        assert set(plain(-best, targets).values()) == {0.0}
+        for outputs, gain in ((best, 1.0), (-best, 0.0)):
+            told = plain(100 * outputs, targets)
+            assert (told.pop("log_loss") < 1) == bool(gain)
+            assert set(told.values()) == {gain}
+
+    def test_the_log_loss_is_what_is_descended(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        outputs = torch.randn(30, 20, generator=generator)
+        targets = torch.rand(30, 20, generator=generator).topk(3).indices
+        targets[::2, 2] = -1
+        assert plain(outputs, targets)["log_loss"] == pytest.approx(float(kind.loss(outputs, targets)))
 
 
 class TestFit:
