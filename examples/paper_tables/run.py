@@ -14,6 +14,8 @@ sys.path.append(str(Path(__file__).parent.parent))
 from experiment import Cell, Contender, Record, Records, prepare
 from report import Given, gain, main, picture, spread, table, told
 
+from peter.services.contest import MAJORITY
+
 EPOCHS = 12
 PATIENT = (f"epochs={EPOCHS}", f"patience={EPOCHS}", "caution=0")  # never stopped early: the best epoch stays
 PLAIN = ("wide=off", "summary=off", "readout=last", "warm_start=off", *PATIENT)
@@ -148,7 +150,7 @@ FULL = [
         fit=PATIENCE,
     ),
 ]
-CROSS = [Bench("complete-journey-cross", ("drugstore",), ("drugstore",), 3, many=5, fit=PATIENCE)]
+CROSS = [Bench("complete-journey-cross", ("drugstore",), ("drugstore",), 3, salts=5, many=5, fit=PATIENCE)]
 QUICK = ("threads=1", "epochs=1")
 SMALL = [Bench("synthetic", ("taste",), ("taste", "region"), 1, ("channels=16",), 1, 2, QUICK)]
 
@@ -163,9 +165,7 @@ class Tables:
         """A row a contender: its metrics on every shown task, mean and deviation over the splits."""
         shown = [(bench, task) for bench in self.benches for task in bench.tasks]
         columns = ["", *(f"{bench.data}: {task}" for bench, task in shown), "trained", "seconds"]
-        lines = [
-            ["majority", *(_cell(self._of(*each, BASELINES[0]), "majority") for each in shown), "0", "0.0"]
-        ]
+        lines = [[MAJORITY, *(_cell(self._of(*each, BASELINES[0]), MAJORITY) for each in shown), "0", "0.0"]]
         for contender in contenders:
             mine = [self._of(*each, contender) for each in shown]
             sizes = f"{max(record['params'] for some in mine for record in some):,}"
@@ -236,7 +236,7 @@ class Tables:
 
     def against(self, contenders: Sequence[Contender], metrics: Sequence[str]) -> str:
         """The default against each rival on every task: mean gain over the splits and its interval."""
-        rivals = [contender.label for contender in contenders if contender != DEFAULT]
+        rivals = [MAJORITY, *(contender.label for contender in contenders if contender != DEFAULT)]
         lines, means = [], []
         for metric in metrics:
             totals: dict[str, list[float]] = {rival: [] for rival in rivals}
@@ -277,6 +277,8 @@ def _tells(metric: str, records: Sequence[Record]) -> bool:
 def _gains(records: Sequence[Record], rival: str, metric: str) -> list[float]:
     """The default's gains over a rival, one a split."""
     ours, theirs = ([r for r in records if r["label"] == label] for label in (DEFAULT.label, rival))
+    if rival == MAJORITY:
+        theirs = [{"metrics": record["majority"]} for record in ours]
     return [gain(mine, other, metric) for mine, other in zip(ours, theirs, strict=True)]
 
 
