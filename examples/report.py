@@ -4,6 +4,7 @@ import argparse
 import math
 import platform
 import statistics
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -82,7 +83,7 @@ def section(path: Path, name: str, text: str) -> None:
     versions = ", ".join(
         f"{package} {version(package)}" for package in ("peter-rec", "torch", "scikit-learn")
     )
-    made = f"*Measured on {date.today()} with {versions}, Python {platform.python_version()}.*"
+    made = f"*Measured on {date.today()}{_commit()} with {versions}, Python {platform.python_version()}.*"
     report = path.read_text() if path.exists() else HEAD
     part = f"{begin}\n{text.strip()}\n\n{made}\n{end}"
     if begin in report:
@@ -92,6 +93,15 @@ def section(path: Path, name: str, text: str) -> None:
         report = f"{report.rstrip()}\n\n{part}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report)
+
+
+def _commit() -> str:
+    """Which code measured, where git can tell."""
+    asked = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    try:
+        return f" at {subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}"
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def picture(figure: "Figure", path: Path) -> None:
