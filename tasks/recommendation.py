@@ -18,7 +18,7 @@ from peter.nn.losses import masked, positives_bpr, positives_sampled, positives_
 from peter.task import Answers, Labels, LinearMap, Loss, Schema, Scores, Solvable
 from peter.training import metrics
 from peter.training.calibration import temperature
-from peter.training.convex import answers, array, chosen
+from peter.training.convex import array, chosen
 from peter.training.ranking import CUTOFFS, gains, positive_ranks, sampled_ranks
 
 from ._ridge import directions, reduced_rank
@@ -130,7 +130,7 @@ class Recommendation:
         """Priors [K] and what is said beyond them, which counts as is best for all users held out."""
         from scipy.optimize import minimize_scalar
 
-        beyond = [answers(features, found) for found, (features, _) in zip(maps, held, strict=True)]
+        beyond = [found.of(features) for found, (features, _) in zip(maps, held, strict=True)]
 
         def loss(scale: float) -> float:
             users = zip(priors, beyond, (targets for _, targets in held), strict=True)

@@ -52,6 +52,7 @@ LEAVES = {  # found by discovery, imported by nobody; longest name first
         "peter.training.tag_metrics",
         "peter.training.bootstrap",
         "peter.training.calibration",
+        "peter.training.convex",
         "peter.training.ranking",
         "peter.errors",
         "peter.config",

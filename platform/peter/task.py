@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from peter import plugins
@@ -25,6 +26,15 @@ class LinearMap:
     up: Tensor  # [K, F], or [K, R] behind `down`
     bias: Tensor  # [K]
     down: Tensor | None = None  # [R, F]
+
+    def of(self, features: Any) -> Tensor:
+        """Outputs [B, K] of features [B, F], a dense tensor or a scipy CSR matrix."""
+        first = self.up if self.down is None else self.down
+        if isinstance(features, Tensor):
+            inner = features @ first.T
+        else:
+            inner = torch.from_numpy(features @ first.numpy().T).float()
+        return (inner if self.down is None else inner @ self.up.T) + self.bias
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from peter.errors import InputError
 from peter.methods import Examples, Gradient, Method, Setting
 from peter.nn.backbone import Backbone, build_backbone
 from peter.progress import Silent
-from peter.task import Labels, LinearMap, TaskKind, cost
+from peter.task import Labels, TaskKind, cost
 from peter.training.fit import fit, predict
 
 Fitted = dict[int, tuple[Setting, nn.Module]]  # what a patch is made for, and the patch
@@ -61,12 +61,6 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
             name.encode() + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
     return digest.hexdigest()
-
-
-def _mapped(features: Tensor, found: LinearMap) -> Tensor:
-    """Outputs [B, K] of a linear map on dense features [B, F]."""
-    inner = features if found.down is None else features @ found.down.T
-    return inner @ found.up.T + found.bias
 
 
 class TaskKindContract:
@@ -128,11 +122,11 @@ class TaskKindContract:
         assert found.bias.shape == outputs.shape[1:]
         assert found.up.dtype == found.bias.dtype == torch.float32
         prior = self.kind.prior(targets[train], schema).expand_as(outputs)
-        answers = _mapped(features, found)
+        answers = found.of(features)
         assert self.score(answers, targets) < self.score(prior, targets)
         seen, new = ((csr_matrix(x), y) for x, y in users)
         [sparse] = self.kind.fit_linear([(seen, new)], schema)
-        torch.testing.assert_close(_mapped(features, sparse), answers, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(sparse.of(features), answers, rtol=1e-2, atol=1e-2)
         folds = self.kind.fit_linear([users, users[::-1]], schema)
         assert len(folds) == 2  # of one strength
 

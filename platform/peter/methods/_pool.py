@@ -10,7 +10,6 @@ from torch import Tensor
 
 from peter.methods import Setting
 from peter.task import LinearMap, Solvable
-from peter.training.convex import answers
 
 FOLDS = 5
 MOST = 3.0  # that a part may count
@@ -38,8 +37,8 @@ def solved(train: Solvable, valid: Solvable, setting: Setting) -> Part:
     *found, whole = setting.kind.fit_linear([*fits, (train, valid)], setting.schema)
     outputs = torch.zeros(len(targets), setting.outputs)
     for (_, held), (_, others), one in zip(parts, fits, found, strict=True):
-        outputs[held] = answers(others[0], one)
-    return Part(whole, outputs, answers(valid[0], whole))
+        outputs[held] = one.of(others[0])
+    return Part(whole, outputs, whole.of(valid[0]))
 
 
 def pooled(parts: Sequence[Part], train: Tensor, valid: Tensor, setting: Setting) -> list[float]:

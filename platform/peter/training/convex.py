@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from peter.task import LinearMap, Loss, Solvable
@@ -34,16 +33,6 @@ def chosen(path: Iterable[Sequence[LinearMap]], held: Sequence[Solvable], loss: 
     return best
 
 
-def answers(features: Any, found: LinearMap) -> Tensor:
-    """Outputs [B, K] of a map on features [B, F], a dense tensor or a scipy CSR matrix."""
-    first = found.up if found.down is None else found.down
-    if isinstance(features, Tensor):
-        inner = features @ first.T
-    else:
-        inner = torch.from_numpy(features @ first.numpy().T).float()
-    return (inner if found.down is None else inner @ found.up.T) + found.bias
-
-
 def array(features: Any) -> Any:
     """Features for scikit-learn, in double precision: single stalls its solvers."""
     return (features.numpy() if isinstance(features, Tensor) else features).astype("float64")
@@ -51,4 +40,4 @@ def array(features: Any) -> Any:
 
 def _total(found: LinearMap, held: Solvable, loss: Loss) -> float:
     features, targets = held
-    return len(targets) * float(loss(answers(features, found), targets)) if len(targets) else 0.0
+    return len(targets) * float(loss(found.of(features), targets)) if len(targets) else 0.0
