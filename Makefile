@@ -27,7 +27,7 @@ docs: $(INSTALLED)  ## docs/cli.md from the live --help
 bench: $(INSTALLED)
 	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
 
-results: $(DATA_INSTALLED)  ## docs/results.md from experiments on real and synthetic data: hours, kept in build/
+results: $(DATA_INSTALLED)  ## docs/results.md from what is measured; what is not, is measured first: hours
 	set -e; for file in examples/*/run.py; do $(BIN)/python $$file; done
 
 install: $(INSTALLED)

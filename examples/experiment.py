@@ -8,11 +8,13 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from datetime import date
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ from peter.services.workspace import Workspace
 from peter.task import cost
 
 Record = dict[str, Any]
+DIGITS = 4  # of a user's cost
 CHUNK = 6  # cells of one split between two records that are kept
 
 
@@ -76,13 +79,23 @@ class Cell:
 
 
 class Records:
-    """Measured cells in a file of JSON lines; only the process that runs the experiment writes."""
+    """Measured cells in a file of JSON lines; only the process that runs the experiment writes.
 
-    def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self.root, self.path = root, root / "records.jsonl"
+    Data sets and backbones are below `root` and made again where they are missing.
+    """
+
+    def __init__(self, path: Path, root: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.root, self.path = root, path
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.known = {record["key"]: record for record in map(json.loads, lines)}
+        self.used: set[tuple[str, str]] = set()
+
+    def made(self) -> str:
+        """When and with which code was measured what has been asked for since the last call."""
+        dates, commits = ({each[at] for each in self.used} for at in (0, 1))
+        self.used = set()
+        return f"{' to '.join(sorted({min(dates), max(dates)}))} at {', '.join(sorted(commits))}"
 
     def measure(self, cells: Sequence[Cell], jobs: int) -> list[Record]:
         """A record for each cell, in that order; first the backbones of all splits, then cells by the few."""
@@ -99,12 +112,23 @@ class Records:
                     for record in finished.result():
                         self._keep(record)
                     print(f"{done} of {len(chunks)} parts measured", flush=True)
+        self.used |= {tuple(self.known[cell.key]["made"]) for cell in cells}
         return [{**self.known[cell.key], "label": cell.contender.label, "cell": cell} for cell in cells]
 
     def _keep(self, record: Record) -> None:
         self.known[record["key"]] = record
         with self.path.open("a") as file:
             file.write(f"{json.dumps(record)}\n")
+
+
+@cache
+def commit() -> str:
+    """Which code measures, where git can tell."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
 
 
 def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None) -> None:
@@ -160,7 +184,8 @@ def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Reco
         "key": cell.key,
         "metrics": {name: float(value) for name, value in found.items()},
         "majority": {name: float(value) for name, value in known_nothing.items()},
-        "costs": costs.tolist(),
+        "made": [date.today().isoformat(), commit()],
+        "costs": [round(value, DIGITS) for value in costs.tolist()],
         "params": made.params,
         "seconds": seconds,
         "valid": min(each.valid_score for each in reports if each.best),

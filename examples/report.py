@@ -4,16 +4,14 @@ import argparse
 import math
 import platform
 import statistics
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from experiment import Record
+from experiment import Record, Records
 from scipy.stats import t
 
 from peter.training.bootstrap import interval, resample
@@ -77,13 +75,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows]) + "\n"
 
 
-def section(path: Path, name: str, text: str) -> None:
-    """Put `text` into the report under its name, in place of what stood there, with versions and date."""
+def section(path: Path, name: str, text: str, measured: str) -> None:
+    """Put `text` into the report under its name, in place of what stood there, and when it was measured."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     versions = ", ".join(
         f"{package} {version(package)}" for package in ("peter-rec", "torch", "scikit-learn")
     )
-    made = f"*Measured on {date.today()}{_commit()} with {versions}, Python {platform.python_version()}.*"
+    made = f"*Measured on {measured} with {versions}, Python {platform.python_version()}.*"
     report = path.read_text() if path.exists() else HEAD
     part = f"{begin}\n{text.strip()}\n\n{made}\n{end}"
     if begin in report:
@@ -93,15 +91,6 @@ def section(path: Path, name: str, text: str) -> None:
         report = f"{report.rstrip()}\n\n{part}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report)
-
-
-def _commit() -> str:
-    """Which code measured, where git can tell."""
-    asked = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    try:
-        return f" at {subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}"
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def picture(figure: "Figure", path: Path) -> None:
@@ -125,10 +114,10 @@ class Given:
     splits: int
     sections: Sequence[str]  # none: all of them
 
-    def write(self, name: str, text: Callable[[], str]) -> None:
-        """Make a section and put it into the report, if it is wanted."""
+    def write(self, name: str, text: Callable[[], str], records: Records) -> None:
+        """Make a section out of records and put it into the report, if it is wanted."""
         if not self.sections or name in self.sections:
-            section(self.page, name, text())
+            section(self.page, name, text(), records.made())
             print(f"{name!r} written to {self.page}", flush=True)
 
 

@@ -292,17 +292,22 @@ def report(given: Given) -> None:
     benches, cross = (SMALL, []) if given.small else (FULL, CROSS)
     for bench in [*benches, *cross]:
         prepare(given.root, bench.data)
-    records = Records(given.root)
+    records = Records(given.page.with_suffix(".jsonl"), given.root)  # beside the page: hours of work
     tables, cold = Tables(benches, records, given), Tables(cross, records, given)
     protocol = [DEFAULT, *BASELINES, WIDE]
-    given.write("never worse", lambda: NEVER_WORSE + tables.against(protocol, ("log_loss", "roc_auc")))
-    if cross:
-        given.write("cold start", lambda: COLD_TEXT + cold.against(COLD, RANKED) + "\n" + cold.methods(COLD))
-    given.write("methods", lambda: METHODS_TEXT + tables.methods(METHODS))
-    given.write("ablation", lambda: ABLATION_TEXT + tables.methods(ABLATION))
-    given.write("settings", lambda: SETTINGS_TEXT + tables.settings(SETTINGS[:: 4 if given.small else 1]))
-    given.write("few labels", lambda: FEW_TEXT + tables.few_labels())
-    given.write("pre-training", lambda: CURVES_TEXT + tables.curves(given.page.parent / "figures"))
+    settings = SETTINGS[:: 4 if given.small else 1]
+    sections = {
+        "never worse": lambda: NEVER_WORSE + tables.against(protocol, ("log_loss", "roc_auc")),
+        "cold start": lambda: COLD_TEXT + cold.against(COLD, RANKED) + "\n" + cold.methods(COLD),
+        "methods": lambda: METHODS_TEXT + tables.methods(METHODS),
+        "ablation": lambda: ABLATION_TEXT + tables.methods(ABLATION),
+        "settings": lambda: SETTINGS_TEXT + tables.settings(settings),
+        "few labels": lambda: FEW_TEXT + tables.few_labels(),
+        "pre-training": lambda: CURVES_TEXT + tables.curves(given.page.parent / "figures"),
+    }
+    for name, text in sections.items():
+        if cross or name != "cold start":
+            given.write(name, text, records)
 
 
 NEVER_WORSE = """## Never worse than counting?

@@ -206,12 +206,14 @@ def pay(given: Given, records: Records) -> str:
 
 def report(given: Given) -> None:
     """Measure what is missing, then write the sections and the map."""
-    records = Records(given.root)
+    records = Records(given.root / "records.jsonl", given.root)
     users, backbone = (300, ("epochs=1", "blocks=2")) if given.small else (4000, ORDER)
-    given.write("order", lambda: ORDER_TEXT + order(given.root, records, users, backbone, given.jobs))
-    given.write("when do patches pay", lambda: TEXT + pay(given, records))
+    given.write(
+        "order", lambda: ORDER_TEXT + order(given.root, records, users, backbone, given.jobs), records
+    )
+    given.write("when do patches pay", lambda: TEXT + pay(given, records), records)
     if not given.small:
-        given.write("real sets", lambda: REAL_TEXT + real(given.root, records, given.jobs))
+        given.write("real sets", lambda: REAL_TEXT + real(given.root, records, given.jobs), records)
 
 
 ORDER_TEXT = """## Where order alone tells
