@@ -62,6 +62,12 @@ NoTwinOption = Annotated[
     bool,
     typer.Option("--no-twin", help="Skip the from-scratch twin, which tells what pre-training is worth."),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also where another owner's task is changed; the audit keeps it.")
 ]

@@ -1,8 +1,10 @@
 """How tasks and their versions are drawn."""
 
+import typer
+
 from ._diagrams import diagrams
 from ._metrics import metric_table, seed_table
-from ._output import Document, Drawing, facts, minute, table
+from ._output import Document, Drawing, facts, minute, show, table
 
 
 def task_list(document: Document) -> Drawing:
@@ -43,3 +45,29 @@ def trained(document: Document) -> Drawing:
     outcome = "is champion" if report["promoted"] else "stays a candidate"
     yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
     yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
+
+
+def show_made(found: Document, as_json: bool, several: bool) -> None:
+    """The version that was just made, or one of several tasks each; ends with 1 where one failed."""
+    show(found if several else found["tasks"][0], as_json, _made_all if several else trained)
+    if any("error" in task for task in found["tasks"]):
+        raise typer.Exit(1)
+
+
+def _made_all(document: Document) -> Drawing:
+    """A line a task: its new version beside what anybody would try first, and whether it answers now."""
+    yield table(
+        ["task", "version", "champion", "metric", "test users", "why"],
+        (_line(task) for task in document["tasks"]),
+        right=["test users"],
+    )
+    yield "Next: peter task show NAME"
+
+
+def _line(task: Document) -> list[object]:
+    if "error" in task:
+        return [task["name"], None, None, None, None, task["error"]]
+    report = task["report"]
+    metric = report["metrics"]["primary"]
+    value = report["metrics"]["test"][metric]["value"]
+    return [task["name"], report["version"], report["promoted"], metric, value, report["reason"]]

@@ -10,7 +10,9 @@ from peter.errors import InputError
 from ._group import noun
 from ._options import (
     DEFAULT_REGISTRY,
+    ForceOption,
     JsonOption,
+    RayOption,
     RegistryOption,
     SeedOption,
     SetOption,
@@ -101,6 +103,29 @@ def pretrain(
     show(document, json, _drawn_pretrained)
 
 
+@app.command(epilog="Example: peter backbone migrate movies@1 movies@2")
+def migrate(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The backbone that champions read now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The one that they are to read.")],
+    ray: RayOption = None,
+    force: ForceOption = False,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Move every task to another backbone.
+
+    Fits each champion again on NEW, side by side, and promotes task by task where its users are better off. A
+    task that is not promoted, or cannot be fitted, stays on OLD and keeps answering.
+    """
+    from peter.services.migrate import migrate
+
+    from ._progress import progress
+
+    document = migrate(open_workspace(registry, store), old, new, force, ray, progress())
+    show(document, json, _drawn_migrated)
+
+
 def _drawn_list(document: Document) -> Drawing:
     yield table(
         ["backbone", "event log", "objective", "parameters", "frozen (UTC)"],
@@ -124,6 +149,26 @@ def _drawn_backbone(document: Document) -> Drawing:
         ([name, valid[name], test.get(name)] for name in valid),
         right=["validation users", "test users"],
     )
+
+
+def _drawn_migrated(document: Document) -> Drawing:
+    yield table(
+        ["task", "from", "version", "champion", "gain on test users", "why"],
+        (
+            [
+                task["name"],
+                f"{task['name']}@{task['from']}",
+                task["version"],
+                task["promoted"],
+                "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**task["gain"]) if task["gain"] else None,
+                task["reason"],
+            ]
+            for task in document["tasks"]
+        ),
+    )
+    moved = sum(task["promoted"] for task in document["tasks"])
+    yield f"{moved} of {len(document['tasks'])} tasks read {document['new']} now."
+    yield "Next: peter task rollback NAME, to take one back."
 
 
 def _drawn_pretrained(document: Document) -> Drawing:

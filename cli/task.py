@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from peter.errors import InputError
+
 from . import _tasks
 from ._compare import comparison
 from ._group import noun
@@ -19,6 +21,7 @@ from ._options import (
     NameArgument,
     NewLabelsOption,
     NoTwinOption,
+    RayOption,
     RegistryOption,
     SeedAsBeforeOption,
     SeedOption,
@@ -103,8 +106,15 @@ def check(
 
 @app.command(epilog="Example: peter task add gender --labels gender.csv --owner growth")
 def add(
-    name: NameArgument,
-    labels: LabelsOption,
+    names: Annotated[list[str], typer.Argument(metavar="NAME..", help="The task, or several.")],
+    labels: Annotated[
+        list[Path],
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Users and their labels: CSV, TSV, Parquet or RecBole .user; one for each task, in order.",
+        ),
+    ],
     column: ColumnOption = None,
     kind: KindOption = None,
     method: Annotated[
@@ -124,30 +134,39 @@ def add(
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
     no_twin: NoTwinOption = False,
+    ray: RayOption = None,
     force: ForceOption = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Add a task.
+    """Add a task, or several at once.
 
     Trains a patch on the labels beside the frozen backbone, evaluates it against the baselines on users that
-    nobody was trained on, and makes it champion.
+    nobody was trained on, and makes it champion. Several tasks, each with a --labels of its own, are trained
+    side by side.
     """
+    if len(set(names)) != len(labels) or len(names) != len(labels):
+        raise InputError(
+            f"{len(names)} tasks ({', '.join(names)}) and {len(labels)} label files; "
+            "name every task once and give one --labels FILE for each, in the same order."
+        )
     from peter.services import train
 
     from ._progress import progress
 
-    document = train.add_task(
-        open_workspace(registry, store), name, labels, column, kind, method, backbone, owner, description,
-        sensitive, settings, seed, seeds, not no_twin, force, progress(),
-    )  # fmt: skip
-    show(document, json, _tasks.trained)
+    workspace = open_workspace(registry, store)
+    told = train.Told(owner or workspace.actor, description, sensitive)
+    change = train.Change(method, settings or (), seed, seeds, not no_twin)
+    files = dict(zip(names, labels, strict=True))
+    found = train.add_tasks(workspace, files, column, kind, backbone, told, change, force, ray, progress())
+    _tasks.show_made(found, json, several=len(names) > 1)
 
 
 @app.command("train", epilog="Example: peter task train gender --labels gender-2024.csv")
 def train_(
-    name: NameArgument,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The task.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every task, side by side, in place of one.")] = False,
     labels: NewLabelsOption = None,
     column: ColumnOption = None,
     method: Annotated[
@@ -161,6 +180,7 @@ def train_(
         typer.Option("--seeds", min=1, help="Fits under so many seeds; as before if not given."),
     ] = None,
     no_twin: NoTwinOption = False,
+    ray: RayOption = None,
     force: ForceOption = False,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Whether the version may become champion.")
@@ -169,20 +189,26 @@ def train_(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train a new version.
+    """Train a new version of a task, or of every task.
 
     It becomes champion only when validation users say that it is better.
     """
+    if every == (name is not None) or (every and labels):
+        raise InputError(
+            "Name one task, `peter task train NAME [--labels FILE]`, or train every task on its own labels, "
+            "`peter task train --all`."
+        )
     from peter.services import train
 
     from ._progress import progress
 
     workspace = open_workspace(registry, store)
-    document = train.train_task(
-        workspace, name, labels, column, method, backbone, settings, seed, seeds, not no_twin, force, promote,
-        progress(),
-    )  # fmt: skip
-    show(document, json, _tasks.trained)
+    change = train.Change(method, settings or (), seed, seeds, not no_twin)
+    named = [name] if name else None
+    found = train.train_tasks(
+        workspace, named, labels, column, change, backbone, force, promote, ray, progress()
+    )
+    _tasks.show_made(found, json, several=every)
 
 
 @app.command("compare", epilog="Example: peter task compare gender --methods peter,probe,full")

@@ -1,5 +1,6 @@
 """A small workspace that has gone the whole way, and everything that its registry and its store hold."""
 
+import getpass
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -46,21 +47,29 @@ def pretrained(directory: Path) -> Workspace:
 
 def add_task(workspace: Workspace, name: str, labels: Path, **changes: Any) -> dict[str, Any]:
     """`peter task add`, as quick as can be unless `changes` say otherwise."""
-    usual = {
-        "column": None, "kind_name": None, "method": "peter", "backbone": None, "owner": None,
-        "description": "", "sensitive": False, "settings": QUICK, "seed": 0, "seeds": 1,
-        "twin": False, "force": False,
-    }  # fmt: skip
-    return train.add_task(workspace, name, labels, **{**usual, **changes}, progress=Silent())
+    told, change, rest = _sorted({"method": "peter", "settings": QUICK, "seed": 0, "seeds": 1, **changes})
+    usual = {"column": None, "kind_name": None, "backbone": None, "force": False, "address": None, **rest}
+    found = train.add_tasks(workspace, {name: labels}, **usual, told=told, change=change, progress=Silent())
+    return dict(found["tasks"][0])
 
 
 def train_task(workspace: Workspace, name: str, **changes: Any) -> dict[str, Any]:
     """`peter task train`, with the champion's labels, backbone and settings where `changes` say nothing."""
+    _, change, rest = _sorted(changes)
     usual = {
-        "labels": None, "column": None, "method": None, "backbone": None, "settings": [], "seed": None,
-        "seeds": None, "twin": False, "force": False, "promote": True,
+        "labels": None, "column": None, "backbone": None, "force": False, "promote": True, "address": None,
+        **rest,
     }  # fmt: skip
-    return train.train_task(workspace, name, **{**usual, **changes}, progress=Silent())
+    found = train.train_tasks(workspace, [name], change=change, progress=Silent(), **usual)
+    return dict(found["tasks"][0])
+
+
+def _sorted(changes: dict[str, Any]) -> tuple[train.Told, train.Change, dict[str, Any]]:
+    """What people are told, what the version is to be, and the rest."""
+    told = {key: changes.pop(key) for key in ("owner", "description", "sensitive") if key in changes}
+    fields = ("method", "settings", "seed", "seeds", "twin")
+    change = {"twin": False, **{key: changes.pop(key) for key in fields if key in changes}}
+    return train.Told(**{"owner": getpass.getuser(), **told}), train.Change(**change), changes
 
 
 def url(directory: Path) -> str:

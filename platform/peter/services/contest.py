@@ -63,6 +63,10 @@ class Contest:
     baselines: Mapping[str, Sequence[Answering]]  # likewise
     skipped: Sequence[str]  # baselines that nobody wanted to wait for
 
+    def beside(self, name: str, other: Answering) -> "Contest":
+        """The same with one more baseline, first of all, which has no seeds."""
+        return replace(self, baselines={name: [other] * self.request.seeds, **self.baselines})
+
     def answers(self, users: Examples) -> Answers:
         """Calibrated outputs of the patch and of all baselines."""
         contenders: dict[str, Sequence[Answering]] = {OURS: self.ours, **self.baselines}

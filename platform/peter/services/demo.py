@@ -14,9 +14,8 @@ from peter.services.logs import open_log
 from peter.services.materialize import materialize
 from peter.services.pretrain import pretrain
 from peter.services.profiles import get
-from peter.services.recipes import DEFAULT_METHOD
 from peter.services.tasks import list_tasks, show_task
-from peter.services.train import add_task
+from peter.services.train import Change, Told, add_tasks
 from peter.services.workspace import Workspace
 
 CARDS = 3
@@ -61,9 +60,10 @@ def _add_tasks(
     for task, labels in source.labels.items():
         if task not in finished:
             progress.say(f"task {task}")
-            add_task(
-                workspace, task, labels, None, source.kind, DEFAULT_METHOD, backbone, None, "", False,
-                settings, seed=0, seeds=1, twin=False, force=False, progress=progress,
+            told, change = Told(workspace.actor), Change(settings=settings, seed=0, seeds=1, twin=False)
+            add_tasks(
+                workspace, {task: labels}, None, source.kind, backbone, told, change,
+                force=False, address=None, progress=progress,
             )  # fmt: skip
 
 

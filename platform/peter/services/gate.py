@@ -48,6 +48,7 @@ def judge(
     rivals: Mapping[str, Tensor],
     champion: str | None,
     floors: Mapping[str, str],
+    moved: bool = False,
 ) -> Verdict:
     """Compare uncalibrated outputs [B, K] of the challenger with those of its rivals on validation users.
 
@@ -57,6 +58,7 @@ def judge(
         rivals: name -> outputs [B, K], the champion's among them.
         champion: the rival to be better than; None for a task's first version.
         floors: the rivals not to be worse than, with what to call them.
+        moved: to another backbone, for which it is enough not to be worse than the champion.
     """
     gains = _gains(setting, users, challenger, rivals)
     metric, count = setting.kind.primary, len(users.targets)
@@ -65,9 +67,12 @@ def judge(
         listed = " and ".join(f"{name} ({_told(metric, gains[name])})" for name in below)
         flag = f", though below {listed} on {count} validation users" if below else ""
         return Verdict(True, f"the first version{flag}", metric, gains, below)
+    floors = {**({champion: champion} if moved else {}), **floors}
     named = {floors[name]: gain for name, gain in gains.items() if name in floors}
-    objection = next(_objections(metric, champion, gains[champion], named, count), None)
-    praise = f"better than {champion} and not worse than {' and '.join(named)} on {count} validation users"
+    above = None if moved else gains[champion]
+    objection = next(_objections(metric, champion, above, named, count), None)
+    better = "" if moved else f"better than {champion} and "
+    praise = f"{better}not worse than {' and '.join(named)} on {count} validation users"
     return Verdict(objection is None, objection or praise, metric, gains)
 
 
@@ -95,19 +100,19 @@ def _rounded(gain: Interval) -> Interval:
 
 
 def _objections(
-    metric: str, champion: str, over: Interval, floors: Mapping[str, Interval], users: int
+    metric: str, champion: str, over: Interval | None, floors: Mapping[str, Interval], users: int
 ) -> Iterator[str]:
     """Why not to promote, the gravest reason first.
 
     Better: the estimate is positive, and its interval leaves out zero or is narrow. Not worse: the interval
     is not all below zero, and its lower end is above minus a margin (ANT's gate against negative transfer).
     """
-    if over["value"] <= 0:
+    if over and over["value"] <= 0:
         yield f"not better than {champion}: {_told(metric, over)}"
     for name, gain in floors.items():
         if gain["high"] < 0:
             yield f"worse than {name}: {_told(metric, gain)}"
-    if over["low"] <= 0 and over["high"] - over["low"] > 2 * WIDEST:
+    if over and over["low"] <= 0 and over["high"] - over["low"] > 2 * WIDEST:
         yield f"{users} validation users are too few to tell it from {champion}: {_told(metric, over)}"
     for name, gain in floors.items():
         if gain["low"] <= -WIDEST:

@@ -1,107 +1,164 @@
 """Adding a task, and training its next version: the two commands by which a team works."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from peter import faults
-from peter.data.labels import read_labels
+from peter.data.labels import LabelTable, read_labels
 from peter.errors import InputError, NameTaken
 from peter.methods import method as method_of
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
-from peter.services import versions
+from peter.services.batch import make_each
 from peter.services.kinds import choose
-from peter.services.recipes import Recipe
+from peter.services.recipes import DEFAULT_METHOD, Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
 
 
-def add_task(
+@dataclass(frozen=True)
+class Change:
+    """What the next version is to have otherwise than the champion has it; nothing given, nothing changed."""
+
+    method: str | None = None
+    settings: Sequence[str] = ()
+    seed: int | None = None
+    seeds: int | None = None
+    twin: bool = True
+
+
+@dataclass(frozen=True)
+class Told:
+    """What people are told of a new task."""
+
+    owner: str
+    description: str = ""
+    sensitive: bool = False
+
+
+def add_tasks(
+    workspace: Workspace,
+    files: Mapping[str, Path],
+    column: str | None,
+    kind_name: str | None,
+    backbone: str | None,
+    told: Told,
+    change: Change,
+    force: bool,
+    address: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Add tasks, each with its file of labels and a first version, which becomes champion.
+
+    A task that an earlier try left unfinished goes on.
+
+    Returns:
+        `{tasks: [..]}`: each task's document, or `{name, error}` of one of several that failed.
+
+    Raises:
+        InputError: anything the user gave cannot be used; nothing was begun.
+        NameTaken: a task exists and has a champion; likewise.
+    """
+    requests = [
+        _first(workspace, name, labels, column, kind_name, backbone, change, force)
+        for name, labels in files.items()
+    ]
+    _begin(workspace, requests, told)
+    return {"tasks": make_each(workspace, requests, True, address, progress)}
+
+
+def _first(
     workspace: Workspace,
     name: str,
     labels: Path,
     column: str | None,
     kind_name: str | None,
-    method: str,
     backbone: str | None,
-    owner: str | None,
-    description: str,
-    sensitive: bool,
-    settings: list[str] | None,
-    seed: int,
-    seeds: int,
-    twin: bool,
+    change: Change,
     force: bool,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Add a task with its first version, which becomes champion; go on where an earlier try stopped.
-
-    Raises:
-        InputError: anything the user gave cannot be used; nothing was changed.
-        NameTaken: the task exists and has a champion.
-    """
-    _require_deployable(name, method)
+) -> Request:
+    """The request for a task's first version. Raises InputError, NameTaken."""
+    how = change.method or DEFAULT_METHOD
+    _require_deployable(name, how)
     table = read_labels(labels, column)
-    recipe = Recipe.make(choose(table, kind_name), method, settings or (), seed)
+    recipe = Recipe.make(choose(table, kind_name), how, change.settings, change.seed or 0)
     with workspace.registry.read() as session:
-        begun = _unfinished(session, name)
-        if begun:
+        if begun := _unfinished(session, name):
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    request = Request.read(workspace, name, table, row, recipe, seeds=seeds, twin=twin)
+    return Request.read(workspace, name, table, row, recipe, seeds=change.seeds or 1, twin=change.twin)
 
-    def begin(session: Session) -> models.Task:
-        outputs = dict(request.schema)
-        if begun:
-            task = tasks.get(session, name)
-            return tasks.begin_again(session, task, request.kind.name, outputs, workspace.actor)
-        task = models.Task(
-            name=name, kind=request.kind.name, owner=owner or workspace.actor, description=description,
-            sensitive=sensitive, outputs=outputs,
-        )  # fmt: skip
-        return tasks.add(session, task, workspace.actor)
+
+def _begin(workspace: Workspace, requests: Sequence[Request], told: Told) -> None:
+    """Write the rows of new tasks, all of them or none."""
+
+    def begin(session: Session) -> None:
+        for request in requests:
+            outputs = dict(request.schema)
+            if begun := _unfinished(session, request.name):
+                tasks.begin_again(session, begun, request.kind.name, outputs, workspace.actor)
+            else:
+                task = models.Task(name=request.name, kind=request.kind.name, outputs=outputs, **asdict(told))
+                tasks.add(session, task, workspace.actor)
 
     workspace.registry.write(begin)
     faults.reach("task.add:task")
-    return versions.make(workspace, request, promote=True, progress=progress)
 
 
-def train_task(
+def train_tasks(
     workspace: Workspace,
-    name: str,
+    names: Sequence[str] | None,
     labels: Path | None,
     column: str | None,
-    method: str | None,
+    change: Change,
     backbone: str | None,
-    settings: list[str] | None,
-    seed: int | None,
-    seeds: int | None,
-    twin: bool,
     force: bool,
     promote: bool,
+    address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train a task's next version on new labels, another recipe or backbone; promoted through the gate.
+    """Train the next version of tasks on new labels, another recipe or backbone; promoted through the gate.
 
     What is not given stays as it is in the champion. The same request gives the version that it made before.
 
+    Args:
+        names: None: every task that has a champion.
+        labels: a file of new labels, for a task that is named alone.
+
+    Returns:
+        `{tasks: [..]}`: each task's document, or `{name, error}` of one of several that failed.
+
     Raises:
-        InputError: anything the user gave cannot be used; nothing was changed.
+        InputError: anything the user gave cannot be used; nothing was begun.
         NotOwner: somebody else's task, and no `force`.
     """
     with workspace.registry.read() as session:
-        task = tasks.get(session, name)
-        tasks.authorise(task, workspace.actor, force)
-        champion = patches.get(session, name)
+        every = aliases.require_champions(session) if names is None else []
+        champions = every or [patches.get(session, name) for name in names or ()]
+        for patch in champions:
+            tasks.authorise(patch.task, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else None
-    _require_deployable(name, method or champion.method)
     table = read_labels(labels, column) if labels else None
-    recipe = Recipe.after(champion, method, settings or (), seed)
-    seeds = seeds or champion.metrics.get("seeds", {"count": 1})["count"]
-    request = Request.after(workspace, champion, table, recipe, row, seeds, twin)
-    return versions.make(workspace, request, promote, progress)
+    requests = [following(workspace, champion, change, table, row) for champion in champions]
+    return {"tasks": make_each(workspace, requests, promote, address, progress)}
+
+
+def following(
+    workspace: Workspace,
+    champion: models.Patch,
+    change: Change,
+    table: LabelTable | None = None,
+    row: models.Backbone | None = None,
+) -> Request:
+    """The request for the version after `champion`. Raises InputError."""
+    _require_deployable(champion.task.name, change.method or champion.method)
+    recipe = Recipe.after(champion, change.method, change.settings, change.seed)
+    seeds = change.seeds or champion.metrics.get("seeds", {"count": 1})["count"]
+    return Request.after(workspace, champion, table, recipe, row, seeds, change.twin)
 
 
 def _require_deployable(name: str, method: str) -> None:

@@ -1,5 +1,7 @@
 """Making a version: train, evaluate beside baselines, judge, certify, and register in one transaction."""
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -29,42 +31,95 @@ def make(workspace: Workspace, request: Request, promote: bool, progress: Progre
         Interrupted: stopped by a signal.
         PeterError: the method or the store did what it must not; nothing was registered.
     """
+    if document := answered(workspace, request):
+        return document
+    with begun(workspace, request) as run:
+        return registered(workspace, request, trained(workspace, request, progress), run, promote)
+
+
+def answered(workspace: Workspace, request: Request) -> dict[str, Any] | None:
+    """The document of the version that this very request made before, or None."""
     with workspace.registry.read() as session:
         task = tasks.get(session, request.name)
         known = patches.answering(session, task, request.identity)
         champion = aliases.version(session, task, aliases.CHAMPION)
-    if known:
-        return report(workspace, known, known.version == champion, "this very request made it before")
+    if not known:
+        return None
+    return report(workspace, known, known.version == champion, "this very request made it before")
+
+
+def begun(workspace: Workspace, request: Request) -> AbstractContextManager[models.Run]:
+    """A run around the making of a version."""
+    with workspace.registry.read() as session:
+        task = tasks.get(session, request.name)
+        champion = aliases.version(session, task, aliases.CHAMPION)
     again = f"peter task {'train' if champion else 'add'} {request.name} .."
     params = {**request.recipe.to_json(), "backbone": request.base.reference}
-    with running(workspace, "train", request.name, params, again) as run:
-        return _trained(workspace, request, run, promote, progress)
+    return running(workspace, "train", request.name, params, again)
 
 
-def _trained(
-    workspace: Workspace, request: Request, run: models.Run, promote: bool, progress: Progress
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Made:
+    """A trained version that nobody has registered yet: all that its row and its objects will hold."""
+
+    config: dict[str, Any]
+    params: int
+    weights: bytes
+    metrics: dict[str, Any]
+    certificate: dict[str, Any]
+    verdict: gate.Verdict
+    champion: int | None  # the version that it was judged against
+
+
+def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
+    """Train and evaluate what `request` asks for; nothing is written, so any process may do it, and again.
+
+    Raises:
+        PeterError: the method wrote to the backbone, or another task's champion answers otherwise.
+    """
     before = frozen.fingerprint(request.base.body)
     held = contest(request, progress)
     ours = held.ours[0]
     faults.reach("task.add:trained")
     champion = _champion(workspace, request.name)
-    verdict = _judged(workspace, held, champion)
+    if champion and _comparable(request, champion):
+        base = frozen.load(workspace, champion.backbone)
+        held = held.beside(champion.reference, patch_objects.load(workspace.objects, champion, base))
+    verdict = _judged(held, champion)
     metrics = {**measured(held), "seconds": round(ours.seconds, 3)}
     frozen.require_untouched(request.base, before)
     certificate = certificates.issue(request.base, ours.patch)
     verify.require(workspace, verify.others(workspace, request.name), request.name)
     adapter = patch_objects.adapter_config(ours, request.base)
+    return Made(
+        config=patch_objects.row_config(ours, adapter),
+        params=ours.params,
+        weights=patch_objects.encode(ours, adapter),
+        metrics=metrics,
+        certificate=certificate,
+        verdict=verdict,
+        champion=champion.version if champion else None,
+    )
+
+
+def registered(
+    workspace: Workspace, request: Request, made: Made, run: models.Run, promote: bool
+) -> dict[str, Any]:
+    """Store a version's objects, and show it and its promotion, if the gate was passed, in one transaction.
+
+    Returns:
+        The task's document with a `report` on the version.
+    """
     with workspace.objects.holding():
         labels = workspace.objects.put_bytes(request.table.encode())
-        weights = workspace.objects.put_bytes(patch_objects.encode(ours, adapter))
+        weights = workspace.objects.put_bytes(made.weights)
         faults.reach("task.add:stored")
 
         def register(session: Session) -> models.Patch:
             task = tasks.hold(session, tasks.get(session, request.name))
             present = aliases.version(session, task, aliases.CHAMPION)
-            same = present == (champion.version if champion else None)
-            stands = verdict if same else verdict.overtaken(f"{task.name}@{present}")
+            same = present == made.champion
+            stands = made.verdict if same else made.verdict.overtaken(f"{task.name}@{present}")
             label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
             patch = patches.add(
                 session,
@@ -73,20 +128,20 @@ def _trained(
                     backbone=session.get_one(models.Backbone, request.base.id),
                     label_set=label_set,
                     method=request.recipe.method,
-                    config=patch_objects.row_config(ours, adapter),
+                    config=made.config,
                     fit=request.recipe.to_json()["fit"],
                     request_sha256=request.identity,
                     weights_sha256=weights,
-                    params=ours.params,
-                    metrics={**metrics, "gate": stands.to_json()},
-                    certificate=certificate,
+                    params=made.params,
+                    metrics={**made.metrics, "gate": stands.to_json()},
+                    certificate=made.certificate,
                     run_id=run.id,
                 ),
                 workspace.actor,
             )
             if promote and stands.promote:
                 aliases.move(session, patch, aliases.CHAMPION, workspace.actor, stands.reason)
-            runs.finish(session, run.id, {"version": patch.version, **metrics["test"]})
+            runs.finish(session, run.id, {"version": patch.version, **made.metrics["test"]})
             faults.reach("task.add:registered")
             return patch
 
@@ -113,22 +168,18 @@ def _champion(workspace: Workspace, name: str) -> models.Patch | None:
         return patches.get(session, f"{name}@{version}") if version else None
 
 
-def _judged(workspace: Workspace, held: Contest, champion: models.Patch | None) -> gate.Verdict:
+def _judged(held: Contest, champion: models.Patch | None) -> gate.Verdict:
     """What the gate says of the new version against the champion and the baselines, on validation users."""
-    request = held.request
-    valid = request.users.valid
-    if champion and not _comparable(request, champion):
+    request, valid = held.request, held.request.users.valid
+    if champion and champion.reference not in held.baselines:
         reason = (
             f"{champion.reference} reads other events or answers other classes; compare and promote by hand"
         )
         return gate.Verdict(False, reason, request.kind.primary, {})
-    rivals = held.rivals(valid)
-    if champion:
-        theirs = patch_objects.load(workspace.objects, champion, frozen.load(workspace, champion.backbone))
-        rivals = {champion.reference: theirs.outputs(valid.histories), **rivals}
     outputs = held.ours[0].outputs(valid.histories)
     rival = champion.reference if champion else None
-    verdict = gate.judge(request.setting, valid, outputs, rivals, rival, FLOORS)
+    moved = champion is not None and champion.backbone_id != request.base.id
+    verdict = gate.judge(request.setting, valid, outputs, held.rivals(valid), rival, FLOORS, moved)
     return verdict.noting(f"{FLOORS[TWIN]} was not compared") if held.skipped else verdict
 
 

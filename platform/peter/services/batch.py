@@ -1,0 +1,119 @@
+"""Versions of several tasks at once: trained side by side, registered one by one as each is ready."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from peter.data.labels import LabelTable
+from peter.errors import PeterError
+from peter.progress import Progress, Silent
+from peter.registry import backbones, runs
+from peter.registry.models import Run
+from peter.services.recipes import Recipe
+from peter.services.requests import Request
+from peter.services.versions import Made, answered, begun, make, registered, trained
+from peter.services.workspace import Workspace
+from peter.task import Schema
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request as it travels to another process: names and labels, and the frozen tensors by their hash."""
+
+    registry: str
+    store: str
+    name: str
+    table: LabelTable
+    schema: Schema
+    backbone: str
+    recipe: Recipe
+    seeds: int
+    twin: bool
+
+    @classmethod
+    def of(cls, workspace: Workspace, request: Request) -> "Order":
+        """That of a request."""
+        url = workspace.registry.url.render_as_string(hide_password=False)
+        return cls(
+            url, str(workspace.root), request.name, request.table, request.schema, request.base.reference,
+            request.recipe, request.seeds, request.twin,
+        )  # fmt: skip
+
+    def request(self) -> Request:
+        """The request again, read from the registry and the store."""
+        workspace = _opened(self.registry, self.store)
+        with workspace.registry.read() as session:
+            row = backbones.get(session, self.backbone)
+        return Request.read(
+            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin
+        )
+
+
+def work(order: Order) -> Made:
+    """Train what is ordered; in whichever process."""
+    return trained(_opened(order.registry, order.store), order.request(), Silent())
+
+
+def make_each(
+    workspace: Workspace,
+    requests: Sequence[Request],
+    promote: bool,
+    address: str | None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """As `versions.make` for each request; one alone is made in this process, unless a cluster is named.
+
+    Returns:
+        In the order of the requests the task's document, or `{name, error}` of one that failed: the others
+        are made all the same.
+
+    Raises:
+        Interrupted: stopped by a signal; what is registered stays.
+    """
+    if len(requests) == 1 and address is None:
+        return [make(workspace, requests[0], promote, progress)]
+    documents = [answered(workspace, request) for request in requests]
+    wanted = [at for at, document in enumerate(documents) if document is None]
+    with ExitStack() as stack, progress.bar("tasks", len(requests), "tasks") as bar:
+        bar.advance(len(requests) - len(wanted))
+        held = {at: stack.enter_context(begun(workspace, requests[at])) for at in wanted}
+        for at, made, error in _made(workspace, {at: requests[at] for at in wanted}, address):
+            documents[at] = _kept(workspace, requests[at], held[at], made, error, promote)
+            bar.advance(1, requests[at].name)
+    return [document for document in documents if document]
+
+
+def _kept(
+    workspace: Workspace, request: Request, run: Run, made: Made | None, error: str | None, promote: bool
+) -> dict[str, Any]:
+    """Register what was made; where nothing was, or it cannot be registered, say why and end the run."""
+    try:
+        if made is not None:
+            return registered(workspace, request, made, run, promote)
+    except PeterError as failure:
+        error = str(failure)
+    said = error or "nothing was made"
+    workspace.registry.write(lambda session: runs.fail(session, run.id, said))
+    return {"name": request.name, "error": said}
+
+
+def _made(
+    workspace: Workspace, requests: Mapping[int, Request], address: str | None
+) -> Iterator[tuple[int, Made | None, str | None]]:
+    if not requests:
+        return
+    from peter.distributed.jobs import each  # Ray, for those who need it
+
+    places = list(requests)
+    orders = [Order.of(workspace, request) for request in requests.values()]
+    threads = max(request.recipe.fit.threads for request in requests.values())
+    for ended in each(work, orders, threads, address):
+        yield places[ended.at], ended.value, ended.error
+
+
+@cache
+def _opened(registry: str, store: str) -> Workspace:
+    return Workspace.open(registry, Path(store))
