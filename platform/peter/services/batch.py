@@ -62,9 +62,13 @@ def make_each(
     requests: Sequence[Request],
     promote: bool,
     address: str | None,
+    again: str,
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """As `versions.make` for each request; one alone is made in this process, unless a cluster is named.
+
+    Args:
+        again: the command to type if this one is stopped: what is registered by then is not made twice.
 
     Returns:
         In the order of the requests the task's document, or `{name, error}` of one that failed: the others
@@ -79,7 +83,7 @@ def make_each(
     wanted = [at for at, document in enumerate(documents) if document is None]
     with ExitStack() as stack, progress.bar("tasks", len(requests), "tasks") as bar:
         bar.advance(len(requests) - len(wanted))
-        held = {at: stack.enter_context(begun(workspace, requests[at])) for at in wanted}
+        held = {at: stack.enter_context(begun(workspace, requests[at], again)) for at in wanted}
         for at, made, error in _made(workspace, {at: requests[at] for at in wanted}, address):
             documents[at] = _kept(workspace, requests[at], held[at], made, error, promote)
             bar.advance(1, requests[at].name)

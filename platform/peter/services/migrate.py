@@ -43,7 +43,9 @@ def migrate(
             requests.append(_moved(workspace, champion, target))
         except InputError as error:
             refused[champion.task.name] = str(error)
-    made = {each["name"]: each for each in make_each(workspace, requests, True, address, progress)}
+    again = f"peter backbone migrate {old} {new}"
+    documents = make_each(workspace, requests, True, address, again, progress)
+    made = {document["name"]: document for document in documents}
     rows = [_row(patch, made.get(patch.task.name), refused.get(patch.task.name, "")) for patch in champions]
     return {"old": source.reference, "new": target.reference, "tasks": rows}
 

@@ -68,7 +68,8 @@ def add_tasks(
         for name, labels in files.items()
     ]
     _begin(workspace, requests, told)
-    return {"tasks": make_each(workspace, requests, True, address, progress)}
+    again = f"peter task add {' '.join(files)} .."
+    return {"tasks": make_each(workspace, requests, True, address, again, progress)}
 
 
 def _first(
@@ -144,7 +145,8 @@ def train_tasks(
         row = backbones.get(session, backbone) if backbone else None
     table = read_labels(labels, column) if labels else None
     requests = [following(workspace, champion, change, table, row) for champion in champions]
-    return {"tasks": make_each(workspace, requests, promote, address, progress)}
+    again = "peter task train --all .."
+    return {"tasks": make_each(workspace, requests, promote, address, again, progress)}
 
 
 def following(

@@ -48,12 +48,12 @@ def answered(workspace: Workspace, request: Request) -> dict[str, Any] | None:
     return report(workspace, known, known.version == champion, "this very request made it before")
 
 
-def begun(workspace: Workspace, request: Request) -> AbstractContextManager[models.Run]:
-    """A run around the making of a version."""
+def begun(workspace: Workspace, request: Request, again: str = "") -> AbstractContextManager[models.Run]:
+    """A run around the making of a version; `again`: what to type if it is stopped."""
     with workspace.registry.read() as session:
         task = tasks.get(session, request.name)
         champion = aliases.version(session, task, aliases.CHAMPION)
-    again = f"peter task {'train' if champion else 'add'} {request.name} .."
+    again = again or f"peter task {'train' if champion else 'add'} {request.name} .."
     params = {**request.recipe.to_json(), "backbone": request.base.reference}
     return running(workspace, "train", request.name, params, again)
 
