@@ -189,7 +189,7 @@ def train_(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train a new version of a task, or of every task.
+    """Train a new version of one task, or of all.
 
     It becomes champion only when validation users say that it is better.
     """
