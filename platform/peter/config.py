@@ -118,6 +118,18 @@ def from_options(options: Iterable[str], *configs: Any) -> list[Any]:
     return [dataclasses.replace(config, **change) for config, change in zip(configs, changes, strict=True)]
 
 
+def as_option(key: str, value: Any) -> str:
+    """The `key=value` that `from_options` reads as that value."""
+    if isinstance(value, bool):
+        return f"{key}={'on' if value else 'off'}"
+    return f"{key}={'none' if value is None else value}"
+
+
+def types_of(*configs: Any) -> dict[str, Any]:
+    """The type of every field of `configs`, by its `--set` key."""
+    return {key: kind for config in configs for key, kind in _types(config).items()}
+
+
 def _require(config: Any, **least: float) -> None:
     """Raises InputError for a number that is below its least value, or none."""
     for key, low in least.items():

@@ -1,11 +1,11 @@
 """A recipe: everything that decides what a patch becomes, given its labels and its backbone."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from peter.config import FitConfig, from_dict, from_options, to_dict
+from peter.config import FitConfig, as_option, from_dict, from_options, to_dict, types_of
 from peter.methods import method
 from peter.registry.columns import canonical
 from peter.registry.models import Patch
@@ -60,6 +60,17 @@ class Recipe:
             "fit": to_dict(self.fit),
             "kind": to_dict(self.kind),
         }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The type of each setting, by its `--set` key."""
+        return types_of(self.options, self.fit, self.kind)
+
+    def changed(self, values: Mapping[str, Any]) -> "Recipe":
+        """With each value where `--set` would put it. Raises UnknownName, InputError as `--set` does."""
+        settings = [as_option(key, value) for key, value in values.items()]
+        options, fit, kind = from_options(settings, self.options, self.fit, self.kind)
+        return replace(self, options=options, fit=fit, kind=kind)
 
     def beside(self, name: str) -> "Recipe":
         """Another method with its own defaults under the same seed and threads: a baseline."""
