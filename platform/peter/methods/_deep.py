@@ -24,7 +24,7 @@ from peter.nn.backbone import Backbone
 from peter.nn.init import generator, truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
-from peter.space import Domain, LogUniform
+from peter.space import Choice, Domain, LogUniform
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,12 @@ class DeepPatch(nn.Module):
 
 def rates(shape: BackboneConfig) -> Mapping[str, Domain]:
     """What every fit by gradient may vary."""
-    return {"learning_rate": LogUniform(1e-4, 1e-2), "weight_decay": LogUniform(1e-5, 1.0)}
+    return {
+        "learning_rate": LogUniform(1e-4, 1e-2),
+        "weight_decay": LogUniform(1e-5, 1.0),
+        "dropout": Choice((0.0, 0.1, 0.2, 0.4)),
+        "readout": Choice(("all", "mean", "last")),
+    }
 
 
 @dataclass

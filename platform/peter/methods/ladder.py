@@ -38,7 +38,7 @@ def peft(options: Options) -> Mapping[str, Any]:
 
 
 def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
-    """Rates and width."""
+    """Rates, what is read, and width."""
     reductions = tuple(number for number in (1, 2, 4, 8) if number <= shape.channels)
     return {**rates(shape), "reduction": Choice(reductions)}
 

@@ -36,7 +36,7 @@ def peft(options: Options) -> Mapping[str, Any]:
 
 
 def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
-    """Rates, and one block or two."""
+    """Rates, what is read, and one block or two."""
     return {**rates(shape), "blocks": Choice(tuple(number for number in (1, 2) if number <= shape.blocks))}
 
 

@@ -32,9 +32,9 @@ def peft(options: Options) -> Mapping[str, Any]:
 
 
 def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
-    """Rates and rank."""
+    """Rates, what is read, rank, and how much a delta counts."""
     ranks = tuple(number for number in (4, 8, 16) if number <= shape.channels) or (1,)
-    return {**rates(shape), "rank": Choice(ranks)}
+    return {**rates(shape), "rank": Choice(ranks), "alpha": Choice((4.0, 8.0, 16.0, 32.0))}
 
 
 plugin = Deep(Options, trunk, peft, domains)

@@ -51,13 +51,14 @@ def peft(options: Options) -> Mapping[str, Any]:
 
 
 def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
-    """Rates, how wide the patches are, and where they sit."""
+    """Rates, what is read, how wide the patches are, where they sit and how they are joined."""
     blocks = shape.blocks
     spans = (f"{first}:{blocks}" for first in (blocks // 2, blocks - 2) if 0 < first < blocks)
     return {
         **rates(shape),
         "reduction": Choice(tuple(number for number in (4, 8, 16) if number <= shape.channels) or (1,)),
         "blocks": Choice(("all", *dict.fromkeys(spans))),
+        "insertion": Choice(("serial2", "serial1", "parallel", "parallel-after")),
     }
 
 

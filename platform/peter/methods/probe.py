@@ -12,7 +12,7 @@ from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.methods._head import Head
 from peter.nn.backbone import Backbone
 from peter.nn.readout import PoolName, ReadOut, Span
-from peter.space import Domain
+from peter.space import Choice, Domain
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Probe:
         return {"peft_type": "PROBE", "modules_to_save": ["head"], "pooling": options.readout}
 
     def space(self, shape: BackboneConfig) -> Mapping[str, Domain]:
-        return {}
+        return {"readout": Choice(("all", "head+tail", "mean", "concat", "last"))}
 
 
 plugin = Probe()
