@@ -73,6 +73,15 @@ ForceOption = Annotated[
 ]
 
 
+def given(context: typer.Context) -> set[str]:
+    """The names of the parameters that were typed, those with a variable or a default left out."""
+    return {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+
 def open_workspace(registry: str, store: Path | None) -> "Workspace":
     """The workspace that `--registry` and `--store` name."""
     from peter.services.workspace import Workspace

@@ -1,12 +1,15 @@
 """`peter run`: what was executed, and how it ended."""
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from ._group import noun
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
 from ._output import Document, Drawing, facts, minute, show, table
+
+RESUMABLE = {"tune": "tune", "pretrain": "backbone pretrain"}  # kinds of run, and who goes on with them
 
 app = noun("Look at what was executed.")
 
@@ -55,10 +58,13 @@ def _drawn_run(run: Document) -> Drawing:
     shown = ("kind", "state", "started", "ended", "params", "metrics", "error")
     yield facts({"subject": run["task"], **{name: run[name] for name in shown}})
     if run["trials"]:
-        yield table(
-            ["trial", "state", "configuration", "metrics"],
-            (
-                [number, trial["state"], trial["config"], trial["metrics"]]
-                for number, trial in enumerate(run["trials"], 1)
-            ),
-        )
+        yield table(["trial", "state", "configuration", "best", "scores by epoch"], _trials(run["trials"]))
+    if run["kind"] in RESUMABLE and run["state"] in ("interrupted", "failed"):
+        yield f"Next: peter {RESUMABLE[run['kind']]} --resume {run['id']}"
+
+
+def _trials(tried: Sequence[Document]) -> Iterator[list[Any]]:
+    """A line a trial; less is better."""
+    for number, trial in enumerate(tried, 1):
+        metrics = trial["metrics"] or {}
+        yield [number, trial["state"], trial["config"], metrics.get("score"), metrics.get("curve")]

@@ -1,8 +1,11 @@
 """`peter tune`: search for better patches."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+
+from peter.errors import InputError
 
 from ._options import (
     DEFAULT_REGISTRY,
@@ -11,24 +14,42 @@ from ._options import (
     RegistryOption,
     SeedOption,
     StoreOption,
+    given,
     open_workspace,
 )
 from ._output import Document, Drawing, show, table
 
+RESUMED = {"resume", "ray", "force", "registry", "store", "json"}  # what may stand beside --resume
+
 
 def tune(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[TASK..]", help="The tasks; every task if none is named.")
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Configurations to try for each task.")] = 32,
+    search: Annotated[
+        Literal["optuna", "random"],
+        typer.Option("--search", help="Who proposes them; ASHA stops the hopeless ones in either case."),
+    ] = "optuna",
+    space: Annotated[
+        Path | None,
+        typer.Option("--space", metavar="FILE", help="TOML: what to vary; the method's own if not given."),
+    ] = None,
     seed: SeedOption = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Fits of the best configuration; means are reported.")
+    ] = 1,
     time_budget: Annotated[
         float | None,
-        typer.Option("--time-budget", min=1, metavar="SECONDS", help="Start no trial of a task after this."),
+        typer.Option("--time-budget", min=1, metavar="SECONDS", help="End the search for a task after this."),
     ] = None,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Whether a better version becomes champion.")
     ] = True,
+    resume: Annotated[
+        int | None, typer.Option("--resume", metavar="RUN", help="Go on with this run, as it was planned.")
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -42,14 +63,28 @@ def tune(
 ) -> None:
     """Search for better patches.
 
-    The best configuration found is trained again and registered as the next version of its task.
+    The best configuration found is trained again and registered as the next version of its task. A line of a
+    space file is a key of --set with what it may be: reduction = [4, 8], dropout = {low = 0.0, high = 0.5},
+    learning_rate = {low = 1e-4, high = 1e-2, log = true}, rank = {low = 2, high = 16, step = 2}.
     """
+    odd = given(context) - RESUMED
+    if resume is not None and odd:
+        raise InputError(
+            f"Run {resume} goes on as it was planned, so {', '.join(sorted(odd))} cannot be given; "
+            f"type `peter tune --resume {resume}`."
+        )
     from peter.services import tune
 
     from ._progress import progress
 
     workspace = open_workspace(registry, store)
-    found = tune.tune(workspace, names or [], trials, seed, time_budget, promote, ray, force, progress())
+    if resume is not None:
+        found = tune.resume(workspace, resume, ray, force, progress())
+    else:
+        found = tune.tune(
+            workspace, names or [], search, space, trials, seed, seeds, time_budget, promote, ray, force,
+            progress(),
+        )  # fmt: skip
     show(found, json, _drawn)
 
 
@@ -60,7 +95,7 @@ def _drawn(document: Document) -> Drawing:
             [
                 task["name"],
                 str(task["run"]),
-                task["trials"],
+                f"{task['trials']}/{task['planned']}{' (time was up)' if task['time_up'] else ''}",
                 task["version"],
                 task["promoted"],
                 task["reason"],

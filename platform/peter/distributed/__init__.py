@@ -7,6 +7,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # or Tune would take Ctrl-C for the regular end of a search
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",  # seconds of a search that a killed driver may forget
 }
 for key, value in QUIET.items():  # here, so that it is done before any module of this package imports Ray
     os.environ.setdefault(key, value)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private import worker
 
 
 @contextmanager
@@ -17,6 +18,8 @@ def cluster(address: str | None) -> Iterator[None]:
     _private_token(address)
     for name in ("ray.tune", "ray.air", "optuna"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
+    # there is no public switch, and a word on a lost worker would end within a JSON document
+    worker._worker_logs_enabled = False
     stop = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     ray.init(
         address=address,

@@ -1,33 +1,50 @@
 """Ray Tune, kept quiet: search a space of settings with trials that any process of a cluster can run."""
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 from ray import tune
-from ray.tune import Callback, CheckpointConfig, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.tune import (
+    Callback,
+    CheckpointConfig,
+    FailureConfig,
+    Result,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+)
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from peter.distributed.cluster import cluster
-from peter.space import Choice, Domain, LogUniform
+from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Start, Trainable
+from peter.space import Choice, Domain, LogUniform, Space, Whole
 
-SCORE = "score"  # what a trial reports after each epoch; lower is better
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
 REDUCTION = 3  # of the trials that reach a rung, one in so many goes on
+LOSSES = 2  # workers that may die under one trial before it is given up
+STATE = "search"  # Ray's own directory in that of the run
 
-Start = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[float]]
+PROPOSERS: Mapping[str, Callable[[int], Any]] = {
+    "optuna": lambda seed: OptunaSearch(seed=seed),
+    "random": lambda seed: BasicVariantGenerator(random_state=seed),
+}
 
 
 @dataclass(frozen=True)
 class Search:
     """What to search, and how long."""
 
-    space: Mapping[str, Domain]
+    space: Space
+    proposer: str  # of PROPOSERS
     trials: int
     epochs: int  # of a trial at most
     seed: int
@@ -36,24 +53,26 @@ class Search:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One trial that reported at least once, or failed."""
+    """How one trial went."""
 
     config: dict[str, Any]
-    score: float | None  # the best epoch's
-    error: str | None
+    score: float | None  # the best epoch's; None where it did not finish one
+    error: str | None  # why it failed
+    lost: bool = False  # its workers died; going on with the search may still finish it
+    cut: bool = False  # it was under way when the time was up
 
 
 class Observer(Protocol):
-    """Who is told, in the driver, how the search goes."""
+    """Who is told, in the driver, how the search goes. A trial's name is its number in the search."""
 
     def started(self, name: str, config: Mapping[str, Any]) -> None:
-        """A trial began."""
+        """A trial began, or began again."""
 
     def reported(self, name: str, score: float) -> None:
-        """A trial finished an epoch."""
+        """A trial finished an epoch of this score."""
 
-    def ended(self, name: str, error: str | None) -> None:
-        """A trial finished, was stopped early, or failed."""
+    def ended(self, name: str, early: bool, error: str | None) -> None:
+        """A trial came to its end, was stopped `early`, or failed."""
 
 
 def search(
@@ -64,7 +83,7 @@ def search(
     address: str | None,
     observer: Observer,
 ) -> list[Outcome]:
-    """Run the trials of `plan`, ASHA stopping the hopeless ones, Optuna's TPE proposing the next.
+    """Run the trials of `plan`, ASHA stopping the hopeless ones; go on where `directory` has its state.
 
     Args:
         start: importable function of (context, config) that yields a score an epoch; it runs in a worker.
@@ -73,107 +92,120 @@ def search(
         address: of a cluster; None: this machine.
 
     Returns:
-        The trials that began; fewer than planned when the time was up.
+        The trials that finished an epoch, failed or were lost; fewer than planned when the time was up.
 
     Raises:
-        KeyboardInterrupt: stopped by a signal.
+        KeyboardInterrupt: stopped by a signal; the same call goes on.
     """
     with cluster(address):
-        tuner = Tuner(
-            tune.with_parameters(_Trainable, start=start, context=dict(context)),
-            param_space={key: _domain(value) for key, value in plan.space.items()},
-            tune_config=TuneConfig(
-                metric=SCORE,
-                mode="min",
-                num_samples=plan.trials,
-                search_alg=OptunaSearch(seed=plan.seed),
-                scheduler=ASHAScheduler(
-                    max_t=plan.epochs + GRACE,  # phases without epochs report too: a trial ends by itself
-                    grace_period=GRACE,
-                    reduction_factor=REDUCTION,
-                ),
-                max_concurrent_trials=max(1, int(_cpus())),
-                time_budget_s=plan.time_budget,
-                reuse_actors=True,
-                trial_dirname_creator=_directory,
+        trainable = tune.with_parameters(Trainable, start=start, context=dict(context))
+        watched = _Observed(observer, directory)
+        state = str((directory / STATE).absolute())
+        if Tuner.can_restore(state):
+            tuner = _restored(state, trainable, watched)
+        else:
+            tuner = _fresh(plan, directory, trainable, watched)
+        with warnings.catch_warnings():
+            # a trial that begins again reports its first epochs again
+            warnings.filterwarnings("ignore", "The reported value is ignored")
+            outcomes = [_outcome(result) for result in tuner.fit()]
+    return [outcome for outcome in outcomes if outcome.error or outcome.score is not None]
+
+
+def _fresh(plan: Search, directory: Path, trainable: Any, watched: "_Observed") -> Tuner:
+    return Tuner(
+        trainable,
+        param_space={key: _domain(value) for key, value in plan.space.items()},
+        tune_config=TuneConfig(
+            metric=SCORE,
+            mode="min",
+            num_samples=plan.trials,
+            search_alg=PROPOSERS[plan.proposer](plan.seed),
+            scheduler=ASHAScheduler(
+                max_t=plan.epochs + GRACE,  # phases without epochs report too: a trial ends by itself
+                grace_period=GRACE,
+                reduction_factor=REDUCTION,
             ),
-            run_config=RunConfig(
-                name="search",
-                storage_path=str(directory.absolute()),
-                verbose=0,
-                callbacks=[_Observed(observer)],
-                checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        )
-        return _outcomes(tuner.fit())
+            max_concurrent_trials=max(1, int(_cpus())),
+            time_budget_s=plan.time_budget,
+            reuse_actors=True,
+            trial_dirname_creator=_name,
+        ),
+        run_config=RunConfig(
+            name=STATE,
+            storage_path=str(directory.absolute()),
+            verbose=0,
+            callbacks=[watched],
+            failure_config=FailureConfig(max_failures=LOSSES),
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
 
 
-class _Trainable(tune.Trainable):
-    """An epoch a step; the actor is used again for the next trial, so that torch is imported once."""
+def _restored(state: str, trainable: Any, watched: "_Observed") -> Tuner:
+    """Unfinished trials begin again: they take minutes, and a half-trained patch is no result.
 
-    def setup(self, config: dict[str, Any], start: Start, context: dict[str, Any]) -> None:
-        self._start, self._context = start, context
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._scores, self._best = self._start(self._context, new_config), float("inf")
-        return True
-
-    def step(self) -> dict[str, Any]:
-        score = next(self._scores, None)
-        if score is None:
-            return {SCORE: self._best, tune.result.DONE: True}
-        self._best = min(self._best, score)
-        return {SCORE: self._best}
-
-    def cleanup(self) -> None:
-        self._scores = iter(())
+    Those that lost their workers keep their names, as only those are known to the proposer.
+    """
+    tuner = Tuner.restore(state, trainable, resume_unfinished=True, resume_errored=True)
+    # no public way leads to the callbacks of a restored tuner, and ours cannot be pickled
+    tuner._local_tuner.get_run_config().callbacks = [watched]
+    return tuner
 
 
 class _Observed(Callback):
     """Passes what Tune tells the driver on to an observer, who stays out of Tune's saved state."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer, directory: Path) -> None:
+        self._observer, self._directory = observer, directory
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._observer.started(trial.trial_id, trial.config)
+        self._observer.started(_name(trial), trial.config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._observer.reported(trial.trial_id, result[SCORE])
+        if EPOCH in result:
+            self._observer.reported(_name(trial), result[EPOCH])
+        if TRACE in result:
+            (self._directory / f"trial-{_name(trial)}.txt").write_text(result[TRACE])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._observer.ended(trial.trial_id, None)
+        last = trial.last_result or {}
+        self._observer.ended(_name(trial), EPOCH in last, last.get(FAULT))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._observer.ended(trial.trial_id, "the trial failed; its log is in the run's directory")
+        self._observer.ended(_name(trial), False, "its workers died")
 
 
-def _outcomes(grid: ResultGrid) -> list[Outcome]:
-    return [
-        Outcome(
-            config=dict(result.config or {}),
-            score=(result.metrics or {}).get(SCORE),
-            error=(str(result.error).splitlines() or [repr(result.error)])[-1] if result.error else None,
-        )
-        for result in grid
-    ]
+def _outcome(result: Result) -> Outcome:
+    metrics = result.metrics or {}
+    lost, score = result.error is not None, metrics.get(SCORE, math.inf)
+    error = "its workers died" if lost else metrics.get(FAULT)
+    return Outcome(
+        config=dict(result.config or {}),
+        score=score if math.isfinite(score) else None,
+        error=error,
+        lost=lost,
+        cut=not lost and not metrics.get(tune.result.DONE),
+    )
 
 
 def _domain(domain: Domain) -> Any:
     if isinstance(domain, Choice):
         return tune.choice(list(domain.values))
-    assert isinstance(domain, LogUniform)
-    return tune.loguniform(domain.low, domain.high)
+    if isinstance(domain, Whole):
+        return tune.randint(domain.low, domain.high + 1)
+    kind = tune.loguniform if isinstance(domain, LogUniform) else tune.uniform
+    return kind(domain.low, domain.high)
 
 
-def _directory(trial: Trial) -> str:
-    return str(trial.trial_id)
+def _name(trial: Trial) -> str:
+    """Its number in the search, which a search that goes on gives again to a trial it did not yet know."""
+    return str(trial.experiment_tag).partition("_")[0]
 
 
 def _cpus() -> float:

@@ -106,7 +106,7 @@ class Trial(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
-    name: Mapped[str]  # Ray's own name of it
+    name: Mapped[str]  # its number in the search
     state: Mapped[str]
     config: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any] | None] = mapped_column(default=None)

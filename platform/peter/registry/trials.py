@@ -11,6 +11,17 @@ from peter.registry.columns import utc_now
 from peter.registry.models import Trial
 
 
+def begin(session: Session, run_id: int, name: str, config: dict[str, Any]) -> Trial:
+    """Note that a trial began, or began again: what it had shown before does not count."""
+    trial = _named(session, run_id, name)
+    if trial is None:
+        return add(session, run_id, name, config)
+    trial.state, trial.config, trial.metrics, trial.error = "running", config, None, None
+    trial.started_at = trial.heartbeat_at = utc_now()
+    trial.ended_at = None
+    return trial
+
+
 def add(session: Session, run_id: int, name: str, config: dict[str, Any], state: str = "running") -> Trial:
     """Note that a trial began."""
     trial = Trial(run_id=run_id, name=name, state=state, config=config)
@@ -32,7 +43,7 @@ def update(
     Raises:
         UnknownName: the run has no such trial.
     """
-    trial = session.scalar(select(Trial).where(Trial.run_id == run_id, Trial.name == name))
+    trial = _named(session, run_id, name)
     if trial is None:
         raise UnknownName("trial", name, [other.name for other in of(session, run_id)])
     trial.state, trial.error, trial.heartbeat_at = state, error, utc_now()
@@ -44,3 +55,7 @@ def update(
 def of(session: Session, run_id: int) -> Sequence[Trial]:
     """The trials of a run in the order they began."""
     return session.scalars(select(Trial).where(Trial.run_id == run_id).order_by(Trial.id)).all()
+
+
+def _named(session: Session, run_id: int, name: str) -> Trial | None:
+    return session.scalar(select(Trial).where(Trial.run_id == run_id, Trial.name == name))

@@ -1,32 +1,37 @@
 """Tuning: search a method's settings over the frozen backbone, train the best anew, let the gate judge it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from peter.config import BackboneConfig, from_dict
-from peter.distributed.tune import Outcome, Search, search
-from peter.errors import InputError, PeterError
+from peter.distributed.tune import Outcome
+from peter.errors import InputError
 from peter.methods import method
-from peter.progress import Bar, Progress, Silent
-from peter.registry import aliases, models, patches, runs, tasks, trials
+from peter.progress import Progress
+from peter.registry import aliases, models, patches, runs, tasks
 from peter.services import versions
-from peter.services.fitting import epochs
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
-from peter.services.running import running
+from peter.services.running import ended, running
+from peter.services.searches import AGAIN, Plan, changed, searched
 from peter.services.workspace import Workspace
-from peter.space import Domain
+from peter.space import Space, ends, read_space, to_json
+
+FIXED = {"seed": "--seed", "threads": "the machine"}  # settings that say nothing of a patch's quality
 
 
 def tune(
     workspace: Workspace,
     names: Sequence[str],
-    count: int,
+    search: str,
+    space: Path | None,
+    trials: int,
     seed: int,
+    seeds: int,
     time_budget: float | None,
     promote: bool,
     address: str | None,
@@ -35,145 +40,118 @@ def tune(
 ) -> dict[str, Any]:
     """Search for a better patch for each named task, or for all; never looks at test users.
 
+    Args:
+        search: who proposes the next trial: optuna or random.
+        space: TOML file of what to vary; None: what each method says.
+        seeds: fits of the best configuration, which its report tells of.
+        time_budget: seconds of a task's search.
+
     Returns:
-        `{tasks: [{name, run, trials, version, promoted, reason}]}`.
+        `{tasks: [{name, run, trials, planned, time_up, version, promoted, reason}]}`.
 
     Raises:
         UnknownName, NotOwner: of any task; nothing was begun.
-        InputError: no task has a champion, or a task's method has nothing to tune.
-        Interrupted: stopped by a signal.
+        InputError: no task has a champion, nothing to tune, or a space that cannot be used.
+        Interrupted: stopped by a signal; the message says how to go on.
     """
     with workspace.registry.read() as session:
         champions = [patches.get(session, name) for name in names] or aliases.require_champions(session)
         for patch in champions:
             tasks.authorise(patch.task, workspace.actor, force)
-    for patch in champions:
-        if not _space(patch):
-            raise InputError(
-                f"Method {patch.method} of {patch.task.name} has nothing to tune; "
-                f"train another one with `peter task train {patch.task.name} --method peter`."
-            )
-    return {
-        "tasks": [
-            _tuned(workspace, patch, count, seed, time_budget, promote, address, progress)
-            for patch in champions
-        ]
-    }
+    plans = [
+        Plan(
+            patch=patch.reference, backbone=patch.backbone.reference, method=patch.method,
+            space=to_json(_space(workspace, patch, space)), search=search, trials=trials, seed=seed,
+            seeds=seeds, time_budget=time_budget, promote=promote,
+        )
+        for patch in champions
+    ]  # fmt: skip
+    found = []
+    for patch, plan in zip(champions, plans, strict=True):
+        with running(workspace, "tune", patch.task.name, plan.to_json(), AGAIN) as run:
+            found.append(_tuned(workspace, patch, plan, run, address, progress))
+    return {"tasks": found}
 
 
-def _space(patch: models.Patch) -> Mapping[str, Domain]:
-    return method(patch.method).space(from_dict(BackboneConfig, patch.backbone.architecture))
+def resume(
+    workspace: Workspace, run_id: int, address: str | None, force: bool, progress: Progress
+) -> dict[str, Any]:
+    """Go on with a search that was stopped or killed; its time budget begins anew.
 
+    Returns:
+        As `tune`.
 
-def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
-    """One trial in a worker: validation scores, epoch by epoch, of the patch's recipe changed by `config`."""
-    request = _request(context["registry"], context["store"], context["patch"])
-    recipe = _changed(request.recipe, config, context["seed"])
-    made_for = replace(request, recipe=recipe).setting
-    patch = method(recipe.method).build(made_for, recipe.options)
-    for report in epochs(patch, recipe, made_for, request.users, Silent()):
-        yield report.valid_score
+    Raises:
+        UnknownName, NotOwner, InputError: no such run, no tuning, somebody else's, under way, or done.
+    """
 
+    def take(session: Session) -> tuple[models.Run, Plan, models.Patch]:
+        runs.interrupt_dead(session)
+        run = runs.get(session, run_id)
+        if run.kind != "tune":
+            raise InputError(f"Run {run_id} is no tuning but a {run.kind}; see `peter run list`.")
+        plan = from_dict(Plan, run.params)
+        patch = patches.get(session, plan.patch)
+        tasks.authorise(patch.task, workspace.actor, force)
+        return runs.resume(session, run_id, workspace.actor), plan, patch
 
-@cache
-def _request(registry: str, store: str, reference: str) -> Request:
-    """A version's own request; read once in a worker, whatever number of trials it runs."""
-    workspace = Workspace.open(registry, Path(store))
-    with workspace.registry.read() as session:
-        patch = patches.get(session, reference)
-    return Request.after(workspace, patch)
-
-
-def _changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
-    """The recipe with each setting of `config` where it belongs; one thread, as trials share the machine."""
-    options = {key: value for key, value in config.items() if hasattr(recipe.options, key)}
-    fit = {key: value for key, value in config.items() if key not in options}
-    return replace(
-        recipe,
-        options=replace(recipe.options, **options),
-        fit=replace(recipe.fit, seed=seed, threads=1, **fit),
-    )
+    run, plan, patch = workspace.registry.write(take)
+    with ended(workspace, run, AGAIN):
+        return {"tasks": [_tuned(workspace, patch, plan, run, address, progress)]}
 
 
 def _tuned(
     workspace: Workspace,
-    champion: models.Patch,
-    count: int,
-    seed: int,
-    time_budget: float | None,
-    promote: bool,
-    address: str | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    name = champion.task.name
-    request = Request.after(workspace, champion)
-    space = _space(champion)
-    plan = Search(space, count, request.recipe.fit.epochs, seed, time_budget)
-    params = {"trials": count, "seed": seed, "backbone": request.base.reference, "settings": sorted(space)}
-    with running(workspace, "tune", name, params, f"peter tune {name}") as run:
-        found = _searched(workspace, champion, plan, run, address, progress)
-        best = min(found, key=lambda outcome: math.inf if outcome.score is None else outcome.score)
-        recipe = _changed(request.recipe, best.config, seed)
-        recipe = replace(recipe, fit=replace(recipe.fit, threads=request.recipe.fit.threads))
-        document = versions.make(workspace, replace(request, recipe=recipe), promote, progress)
-        report = document["report"]
-        summary = {"best": best.score, "config": best.config, "version": report["version"]}
-        workspace.registry.write(lambda session: runs.finish(session, run.id, summary))
-    kept = {key: report[key] for key in ("version", "promoted", "reason")}
-    return {"name": name, "run": run.id, "trials": len(found), **kept}
-
-
-def _searched(
-    workspace: Workspace,
-    champion: models.Patch,
-    plan: Search,
+    patch: models.Patch,
+    plan: Plan,
     run: models.Run,
     address: str | None,
     progress: Progress,
-) -> list[Outcome]:
-    """The outcomes of the trials that have a score. Raises PeterError when there is none."""
-    context = {
-        "registry": workspace.registry.url.render_as_string(hide_password=False),
-        "store": str(workspace.root),
-        "patch": champion.reference,  # not the task: its champion may change while workers start
-        "seed": plan.seed,
-    }
-    directory = workspace.run_directory(run.id)
-    with progress.bar(f"tune {champion.task.name}", plan.trials, "trials") as bar:
-        watcher = _Watcher(workspace, run.id, bar)
-        found = search(scores, context, plan, directory, address, watcher)
-    scored = [outcome for outcome in found if outcome.score is not None and not outcome.error]
-    if not scored:
-        told = next((outcome.error for outcome in found if outcome.error), "no trial finished an epoch")
-        raise PeterError(f"No trial for {champion.task.name} succeeded: {told}; see {directory}.")
-    return scored
+) -> dict[str, Any]:
+    """Search, and make a version of the best."""
+    recipe = Recipe.of(patch)
+    found = searched(workspace, plan, recipe, run, address, progress)
+    best = min(found, key=_score)
+    wanted = Request.after(workspace, patch, recipe=changed(recipe, best.config, plan.seed), seeds=plan.seeds)
+    report = versions.make(workspace, wanted, plan.promote, progress)["report"]
+    told = {"trials": len(found), "planned": plan.trials, "time_up": _time_up(found, plan)}
+    summary = {"best": best.score, "config": best.config, "version": report["version"], **told}
+    workspace.registry.write(lambda session: runs.finish(session, run.id, summary))
+    kept = {key: report[key] for key in ("version", "promoted", "reason")}
+    return {"name": patch.task.name, "run": run.id, **told, **kept}
 
 
-@dataclass
-class _Watcher:
-    """Keeps the registry's trials and the bar up to date, in the driver."""
+def _time_up(found: Sequence[Outcome], plan: Plan) -> bool:
+    return len(found) < plan.trials or any(outcome.cut for outcome in found)
 
-    workspace: Workspace
-    run_id: int
-    bar: Bar
-    best: float = math.inf
 
-    def started(self, name: str, config: Mapping[str, Any]) -> None:
-        """See `peter.distributed.tune.Observer`."""
-        self.workspace.registry.write(lambda session: trials.add(session, self.run_id, name, dict(config)))
+def _score(outcome: Outcome) -> float:
+    return math.inf if outcome.score is None else outcome.score
 
-    def reported(self, name: str, score: float) -> None:
-        """See `peter.distributed.tune.Observer`."""
-        self.best = min(self.best, score)
-        self.workspace.registry.write(
-            lambda session: trials.update(session, self.run_id, name, "running", {"score": score})
+
+def _space(workspace: Workspace, patch: models.Patch, file: Path | None) -> Space:
+    """What to vary. Raises InputError where that is nothing, or cannot be used."""
+    if file is not None:
+        return _read(file, Request.after(workspace, patch))
+    space = method(patch.method).space(from_dict(BackboneConfig, patch.backbone.architecture))
+    if not space:
+        raise InputError(
+            f"Method {patch.method} of {patch.task.name} has nothing to tune; "
+            f"train another one with `peter task train {patch.task.name} --method peter`."
         )
-        self.bar.advance(0, f"best {self.best:.4f}")
+    return space
 
-    def ended(self, name: str, error: str | None) -> None:
-        """See `peter.distributed.tune.Observer`."""
-        state = "failed" if error else "done"
-        self.workspace.registry.write(
-            lambda session: trials.update(session, self.run_id, name, state, error=error)
-        )
-        self.bar.advance(1, f"best {self.best:.4f}")
+
+def _read(file: Path, request: Request) -> Space:
+    """A file's space, every value of which is tried on the patch before anything begins."""
+    space = read_space(file, request.recipe.settings)
+    for key, domain in space.items():
+        if key in FIXED:
+            raise InputError(f"{file}: {key} is not searched but given by {FIXED[key]}; leave it out.")
+        for value in ends(domain):
+            try:
+                recipe = request.recipe.changed({key: value})
+                method(recipe.method).build(request.setting, recipe.options)
+            except InputError as error:
+                raise InputError(f"{file}: {error}") from None
+    return space

@@ -1,0 +1,171 @@
+"""`peter tune` as it is typed: what it refuses, and how it goes on after every way of being stopped."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_workspace import everything, table_rows, url
+
+from peter.registry import patches, runs
+from peter.registry.database import Registry
+from peter.services.searches import Plan
+
+PROGRAM = [sys.executable, "-c", "from peter.cli.main import main; main()"]
+TRIALS = 4
+LONG = """
+epochs = [24]  # so that there is time to stop it
+patience = [24]
+learning_rate = {low = 1e-4, high = 1e-2, log = true}
+dropout = {low = 0.0, high = 0.5}
+"""
+SPACES = {
+    "no such setting": ("lerning_rate = [0.1]", "did you mean learning_rate"),
+    "a value that the method refuses": ("dropout = [0.1, 1.5]", "dropout=1.5 cannot be used"),
+    "a value that the backbone refuses": ("reduction = {low = 4, high = 99}", "reduction=99 cannot be used"),
+    "a word that is no choice": ('readout = ["all", "some"]', "readout=some"),
+    "a number where a word is due": ("learning_rate = ['fast']", "not a number"),
+    "half a range": ("dropout = {low = 0.1}", "look at high"),
+    "a seed": ("seed = [1, 2]", "seed is not searched but given by --seed"),
+    "no TOML": ("dropout: [0.1]", "is not TOML"),
+    "nothing": ("", "names no setting"),
+}
+
+
+@pytest.fixture
+def refused(peter, place: Path):
+    """Run `peter tune` with these words, and see to it that it refuses them and changes nothing."""
+
+    def run(*words: str) -> str:
+        before = everything(place)
+        done = peter("tune", *words)
+        assert (done.code, done.out) == (2, ""), done.err
+        assert done.err.count("\n") == 1
+        assert everything(place) == before
+        return done.err
+
+    return run
+
+
+@pytest.mark.parametrize(("text", "said"), SPACES.values(), ids=SPACES)
+def test_a_space_that_cannot_be_searched(refused, place: Path, text: str, said: str) -> None:
+    (place / "space.toml").write_text(text)
+    sentence = refused("gender", "--space", "space.toml")
+    assert said in sentence
+    assert "space.toml" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--space", "nosuch.toml"], "nosuch.toml cannot be read"),
+        (["--resume", "99"], "no run called '99'"),
+        (["--resume", "2"], "Run 2 is no tuning but a train"),
+        (["gender", "--resume", "2"], "names cannot be given; type `peter tune --resume 2`"),
+        (["--resume", "2", "--trials", "9", "--seed", "1"], "seed, trials cannot be given"),
+    ],
+)
+def test_words_that_no_search_can_follow(refused, words: list[str], said: str) -> None:
+    assert said in refused(*words)
+
+
+def test_somebody_else_s_search_is_not_gone_on_with(refused, place: Path, monkeypatch) -> None:
+    registry = Registry(url(place))
+
+    def stopped(session) -> int:
+        patch = patches.get(session, "gender")
+        plan = Plan(patch.reference, "clicks@1", "peter", {"dropout": [0.1]}, "optuna", 1, 0, 1, None, True)
+        run = runs.start(session, "tune", "gender", plan.to_json(), "ann")
+        runs.interrupt(session, run.id, "stopped by the user")
+        return run.id
+
+    run = registry.write(stopped)
+    registry.dispose()
+    monkeypatch.setenv("PETER_USER", "eve")
+    assert "--force" in refused("--resume", str(run))
+
+
+@contextmanager
+def started(place: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """A search under way in a process of its own."""
+    command = [*PROGRAM, "tune", *words]
+    process = subprocess.Popen(
+        command, cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def seen(place: Path) -> dict[str, Any]:
+    registry = Registry(url(place))
+    try:
+        return table_rows(registry)
+    finally:
+        registry.dispose()
+
+
+def until_shown(place: Path, process: "subprocess.Popen[str]") -> None:
+    """Wait for the first trial to have shown two epochs."""
+    for _ in range(2400):
+        if any(len((trial["metrics"] or {}).get("curve", ())) > 1 for trial in seen(place)["trial"]):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("no trial began")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)
+def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signals) -> None:
+    (place / "space.toml").write_text(LONG)
+    words = ["gender", "--trials", str(TRIALS), "--space", "space.toml", "--seeds", "2", "--no-promote"]
+    with started(place, *words) as process:
+        until_shown(place, process)
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=60)
+    before = seen(place)
+    (run,) = (row for row in before["run"] if row["kind"] == "tune")
+    assert out == ""
+    if stop is signal.SIGKILL:
+        assert (process.returncode, run["state"]) == (-signal.SIGKILL, "running")
+    else:
+        assert (process.returncode, run["state"]) == (1, "interrupted")
+        assert err == f"Run {run['id']} was stopped; go on with `peter tune --resume {run['id']}`.\n"
+    (place / "space.toml").unlink()  # the run knows it
+
+    again = [*PROGRAM, "tune", "--resume", str(run["id"]), "--json"]
+    done = subprocess.run(again, cwd=place, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tuned,) = json.loads(done.stdout)["tasks"]
+    assert (tuned["run"], tuned["trials"], tuned["planned"]) == (run["id"], TRIALS, TRIALS)
+    assert (tuned["time_up"], tuned["version"], tuned["promoted"]) == (False, 2, False)
+
+    after = seen(place)
+    tried = {trial["name"]: trial for trial in after["trial"]}
+    assert sorted(tried) == ["1", "2", "3", "4"]
+    assert len(after["trial"]) == TRIALS
+    for trial in tried.values():
+        assert trial["state"] == "done"
+        assert trial["metrics"]["score"] == min(trial["metrics"]["curve"])
+    for trial in before["trial"]:
+        assert tried[trial["name"]]["config"] == trial["config"]
+    ended = next(row for row in after["run"] if row["id"] == run["id"])
+    assert (ended["state"], ended["metrics"]["time_up"]) == ("done", False)
+    made = after["patch"][-1]
+    assert made["metrics"]["seeds"]["count"] == 2
+    best = min(tried.values(), key=lambda trial: trial["metrics"]["score"])["config"]
+    chosen = {**made["config"]["options"], **made["fit"]}
+    assert {key: chosen[key] for key in best} == best
+
+    refused = subprocess.run(again, cwd=place, text=True, capture_output=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"Run {run['id']} is a tune that is done" in refused.stderr

@@ -1,0 +1,143 @@
+"""What the registry and the bar learn of a search, without one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from peter.distributed.tune import Outcome
+from peter.errors import PeterError
+from peter.progress import Bar
+from peter.registry import models, patches, runs, trials
+from peter.services import searches
+from peter.services.recipes import Recipe
+from peter.services.searches import Plan, Watcher, changed, scores, searched
+from peter.services.workspace import Workspace
+
+SPACE = {
+    "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+    "reduction": [4, 8],
+    "dropout": [0.0, 0.5],
+}
+PLAN = Plan("gender@1", "clicks@1", "peter", SPACE, "optuna", 4, 3, 1, None, True)
+
+
+class Noted:
+    """A bar, and the progress that it comes from."""
+
+    def __init__(self) -> None:
+        self.done, self.note = 0.0, ""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+        yield self
+
+    def say(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def begun(workspace: Workspace) -> models.Run:
+    return workspace.registry.write(
+        lambda session: runs.start(session, "tune", "gender", PLAN.to_json(), "ann")
+    )
+
+
+def rows(workspace: Workspace, run: models.Run) -> dict[str, tuple[str, Any]]:
+    """State and metrics by name."""
+    with workspace.registry.read() as session:
+        return {trial.name: (trial.state, trial.metrics) for trial in trials.of(session, run.id)}
+
+
+def test_a_trial_is_kept_once_however_often_it_begins(workspace: Workspace) -> None:
+    run, bar = begun(workspace), Noted()
+    watcher = Watcher.of(workspace, run, bar, "log_loss", None)
+    watcher.started("1", {"x": 1})
+    watcher.started("2", {"x": 2})
+    for score in (0.9, 0.5, 0.7):
+        watcher.reported("1", score)
+    assert rows(workspace, run)["1"] == ("running", {"score": 0.5, "curve": [0.9, 0.5, 0.7]})
+    assert (bar.done, bar.note) == (0, "best log_loss 0.5000, 2 running, 0 stopped early")
+    watcher.ended("1", early=True, error=None)
+    assert (bar.done, bar.note) == (1, "best log_loss 0.5000, 1 running, 1 stopped early")
+    watcher.reported("2", 0.6)
+
+    again, second = Noted(), Watcher.of(workspace, run, Noted(), "log_loss", None)
+    assert second.finished == {"1"}
+    again = second.bar
+    second.started("2", {"x": 2})
+    assert rows(workspace, run)["2"] == ("running", None)
+    second.reported("2", 0.4)
+    second.ended("2", early=False, error="unexpected ValueError")
+    second.ended("3", early=False, error=None)  # the time was up before it began
+    assert rows(workspace, run) == {
+        "1": ("done", {"score": 0.5, "curve": [0.9, 0.5, 0.7]}),
+        "2": ("failed", {"score": 0.4, "curve": [0.4]}),
+    }
+    assert isinstance(again, Noted)
+    assert (again.done, again.note) == (2, "best log_loss 0.4000, 0 running, 0 stopped early")
+
+
+def test_a_trial_that_begins_again_after_its_end_is_no_longer_done(workspace: Workspace) -> None:
+    run, bar = begun(workspace), Noted()
+    watcher = Watcher.of(workspace, run, bar, "log_loss", 100.0)
+    for _ in range(2):  # Ray's state may be older than the registry's
+        watcher.started("1", {"x": 1})
+        watcher.reported("1", 0.5)
+        assert bar.done == 0
+        watcher.ended("1", early=False, error=None)
+    assert bar.done == 1
+    assert bar.note.endswith("s of the budget left")
+    assert rows(workspace, run) == {"1": ("done", {"score": 0.5, "curve": [0.5]})}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([Outcome({}, 0.5, None), Outcome({}, 0.4, "its workers died", lost=True)], "1 of 2 trials lost"),
+        ([Outcome({}, None, "unexpected ValueError")], "succeeded: unexpected ValueError; see"),
+        ([], "succeeded: no trial finished an epoch"),
+    ],
+)
+def test_a_search_without_an_end_is_no_success(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, found: list[Outcome], said: str
+) -> None:
+    run = begun(workspace)
+    monkeypatch.setattr(searches, "search", lambda *_: found)
+    with workspace.registry.read() as session:
+        recipe = Recipe.of(patches.get(session, "gender"))
+    with pytest.raises(PeterError, match=said) as raised:
+        searched(workspace, PLAN, recipe, run, None, Noted())
+    if "lost" in said:
+        assert f"`peter tune --resume {run.id}`" in str(raised.value)
+
+
+def test_the_longest_trial_is_that_of_the_space(workspace: Workspace) -> None:
+    with workspace.registry.read() as session:
+        recipe = Recipe.of(patches.get(session, "gender"))
+    assert PLAN.search_of(recipe).epochs == recipe.fit.epochs == 1
+    longer = Plan(**{**PLAN.to_json(), "space": {"epochs": [3, 9, 5]}})
+    assert longer.search_of(recipe).epochs == 9
+
+
+def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
+    context = {
+        "registry": workspace.registry.url.render_as_string(),
+        "store": str(workspace.root),
+        "patch": "gender@1",
+        "seed": 3,
+    }
+    config = {"learning_rate": 0.05, "dropout": 0.5, "wide": False, "epochs": 2, "label_smoothing": 0.1}
+    with workspace.registry.read() as session:
+        recipe = changed(Recipe.of(patches.get(session, "gender")), config, 3)
+    assert (recipe.fit.learning_rate, recipe.fit.epochs, recipe.fit.seed) == (0.05, 2, 3)
+    assert (recipe.options.dropout, recipe.options.wide) == (0.5, False)
+    assert recipe.kind.label_smoothing == 0.1  # type: ignore[attr-defined]
+    curve = list(scores(context, config))
+    assert len(curve) == 4  # the head, and the patches before their first epoch and after two
+    assert curve != list(scores(context, {**config, "learning_rate": 1e-4}))
+    assert curve == list(scores(context, config))
