@@ -22,40 +22,51 @@ from ._output import Document, Drawing, show, table
 RESUMED = {"resume", "ray", "force", "registry", "store", "json"}  # what may stand beside --resume
 
 
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[TASK..]", help="The tasks; every task if none is named.")
+]
+TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Configurations to try for each task.")]
+SearchOption = Annotated[
+    Literal["optuna", "random"],
+    typer.Option("--search", help="Who proposes them; ASHA stops the hopeless ones in either case."),
+]
+SpaceOption = Annotated[
+    Path | None,
+    typer.Option("--space", metavar="FILE", help="TOML: what to vary; the method's own if not given."),
+]
+BestSeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Fits of the best configuration; means are reported.")
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--time-budget", min=1, metavar="SECONDS", help="End the search for a task after this."),
+]
+PromoteOption = Annotated[
+    bool, typer.Option("--promote/--no-promote", help="Whether a better version becomes champion.")
+]
+ResumeOption = Annotated[
+    int | None, typer.Option("--resume", metavar="RUN", help="Go on with this run, as it was planned.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
+    ),
+]
+
+
 def tune(
     context: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[TASK..]", help="The tasks; every task if none is named.")
-    ] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Configurations to try for each task.")] = 32,
-    search: Annotated[
-        Literal["optuna", "random"],
-        typer.Option("--search", help="Who proposes them; ASHA stops the hopeless ones in either case."),
-    ] = "optuna",
-    space: Annotated[
-        Path | None,
-        typer.Option("--space", metavar="FILE", help="TOML: what to vary; the method's own if not given."),
-    ] = None,
+    names: NamesArgument = None,
+    trials: TrialsOption = 32,
+    search: SearchOption = "optuna",
+    space: SpaceOption = None,
     seed: SeedOption = 0,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Fits of the best configuration; means are reported.")
-    ] = 1,
-    time_budget: Annotated[
-        float | None,
-        typer.Option("--time-budget", min=1, metavar="SECONDS", help="End the search for a task after this."),
-    ] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote/--no-promote", help="Whether a better version becomes champion.")
-    ] = True,
-    resume: Annotated[
-        int | None, typer.Option("--resume", metavar="RUN", help="Go on with this run, as it was planned.")
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
-        ),
-    ] = None,
+    seeds: BestSeedsOption = 1,
+    time_budget: BudgetOption = None,
+    promote: PromoteOption = True,
+    resume: ResumeOption = None,
+    ray: RayOption = None,
     force: ForceOption = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
@@ -63,9 +74,9 @@ def tune(
 ) -> None:
     """Search for better patches.
 
-    The best configuration found is trained again and registered as the next version of its task. A line of a
-    space file is a key of --set with what it may be: reduction = [4, 8], dropout = {low = 0.0, high = 0.5},
-    learning_rate = {low = 1e-4, high = 1e-2, log = true}, rank = {low = 2, high = 16, step = 2}.
+    The best configuration found is trained again and registered as the next version of its task. A line of
+    a space file is a key of --set with what it may be: `reduction = [4, 8]`, or
+    `dropout = {low = 0.0, high = 0.5}`, or `learning_rate = {low = 1e-4, high = 1e-2, log = true}`.
     """
     odd = given(context) - RESUMED
     if resume is not None and odd:

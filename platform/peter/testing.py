@@ -16,12 +16,13 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from peter import diagram, task
-from peter.config import BackboneConfig, FitConfig, from_dict, to_dict
+from peter.config import BackboneConfig, FitConfig, as_option, from_dict, from_options, to_dict, types_of
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import Examples, Gradient, Method, Setting
 from peter.nn.backbone import Backbone, build_backbone
 from peter.progress import Silent
+from peter.space import ends
 from peter.task import Labels, TaskKind, cost
 from peter.training.fit import fit, predict
 
@@ -252,6 +253,16 @@ class MethodContract:
         first = fingerprint(self.build(setting).state_dict())
         torch.rand(7)
         assert fingerprint(self.build(setting).state_dict()) == first
+
+    def test_a_search_can_use_every_value_of_the_space(self) -> None:
+        """Alone, on a small body: what cannot be built would be a trial that fails."""
+        setting = self.setting()
+        plain = (self.method.options(**self.settings), self.config)
+        for key, domain in self.method.space(BackboneConfig(channels=8, blocks=2, max_length=10)).items():
+            assert key in types_of(*plain)
+            for value in ends(domain):
+                options, _ = from_options([as_option(key, value)], *plain)
+                self.method.build(setting, options)
 
     def test_every_user_gets_an_answer(self, tasks: Fitted) -> None:
         """Also one without any event."""

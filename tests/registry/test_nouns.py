@@ -251,6 +251,23 @@ def test_trials_of_a_run(registry: Registry) -> None:
         assert (second.state, second.error) == ("failed", "killed")
 
 
+def test_a_trial_that_begins_again_is_the_same_row(registry: Registry) -> None:
+    def tune(session: Session) -> int:
+        run = runs.start(session, "tune", "gender", {}, "ann")
+        trials.begin(session, run.id, "1", {"learning_rate": 0.1})
+        trials.update(session, run.id, "1", "failed", {"score": 0.6, "curve": [0.6]}, error="killed")
+        trials.begin(session, run.id, "2", {"learning_rate": 0.2})
+        trials.begin(session, run.id, "1", {"learning_rate": 0.3})
+        return run.id
+
+    run_id = registry.write(tune)
+    with registry.read() as session:
+        first, second = trials.of(session, run_id)
+        assert (first.name, first.state, first.config) == ("1", "running", {"learning_rate": 0.3})
+        assert (first.metrics, first.error, first.ended_at) == (None, None, None)
+        assert second.name == "2"
+
+
 def test_profile_tables_are_replaced_and_current_ones_found(registry: Registry) -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
 

@@ -55,7 +55,8 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[fl
     place = (context["registry"], context["store"], context["patch"])
     recipe = changed(_recipe(*place), config, context["seed"])
     recipe = replace(recipe, fit=replace(recipe.fit, threads=1))  # trials share the machine
-    request = replace(_request(*place, recipe.kind), recipe=recipe)
+    kind: Any = recipe.kind
+    request = replace(_request(*place, kind), recipe=recipe)
     patch = method(recipe.method).build(request.setting, recipe.options)
     for report in epochs(patch, recipe, request.setting, request.users, Silent()):
         yield report.valid_score
