@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from small_workspace import everything, table_rows, url
 
-from peter.registry import patches, runs
+from peter.registry import patches, runs, trials
 from peter.registry.database import Registry
 from peter.services.searches import Plan
 
@@ -75,20 +75,46 @@ def test_words_that_no_search_can_follow(refused, words: list[str], said: str) -
     assert said in refused(*words)
 
 
-def test_somebody_else_s_search_is_not_gone_on_with(refused, place: Path, monkeypatch) -> None:
+@pytest.fixture
+def stopped(place: Path) -> str:
+    """The id of a search of ann's that was stopped in its second trial."""
     registry = Registry(url(place))
 
-    def stopped(session) -> int:
+    def stop(session) -> int:
         patch = patches.get(session, "gender")
-        plan = Plan(patch.reference, "clicks@1", "peter", {"dropout": [0.1]}, "optuna", 1, 0, 1, None, True)
+        plan = Plan(patch.reference, "clicks@1", "peter", {"dropout": [0.1]}, "optuna", 2, 0, 1, None, True)
         run = runs.start(session, "tune", "gender", plan.to_json(), "ann")
+        for name, curve in {"1": [0.75, 0.5, 0.625], "2": []}.items():
+            trials.begin(session, run.id, name, {"dropout": 0.1})
+            trials.update(
+                session, run.id, name, "running", {"score": min(curve), "curve": curve} if curve else None
+            )
+        trials.update(session, run.id, "1", "done")
         runs.interrupt(session, run.id, "stopped by the user")
         return run.id
 
-    run = registry.write(stopped)
+    run = registry.write(stop)
     registry.dispose()
+    return str(run)
+
+
+def test_a_run_shows_its_trials_and_how_to_go_on(peter, stopped: str) -> None:
+    shown = peter("run", "show", stopped)
+    assert shown.code == 0
+    assert "0.75, 0.5, 0.625" in shown.out
+    assert f"Next: peter tune --resume {stopped}\n" in shown.out
+    first, second = peter("run", "show", stopped, "--json").json["trials"]
+    assert first["metrics"] == {"score": 0.5, "curve": [0.75, 0.5, 0.625]}
+    assert (first["state"], second["state"], second["metrics"]) == ("done", "interrupted", None)
+
+
+def test_a_run_that_is_done_asks_for_nothing(peter, place: Path) -> None:
+    assert "--resume" not in peter("run", "show", "1").out
+
+
+def test_somebody_else_s_search_is_not_gone_on_with(refused, stopped: str, monkeypatch) -> None:
     monkeypatch.setenv("PETER_USER", "eve")
-    assert "--force" in refused("--resume", str(run))
+    assert "--force" in refused("--resume", stopped)
 
 
 @contextmanager
