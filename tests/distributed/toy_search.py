@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,13 +65,16 @@ def told(directory: Path) -> list[list[Any]]:
 
 
 def main() -> None:
+    from peter.distributed.cluster import cluster
     from peter.distributed.tune import Search, search
 
     directory, trials, proposer, pause, *more = sys.argv[1:]
     budget, fail = ([*more, "", ""])[:2]
-    plan = Search(SPACE, proposer, int(trials), EPOCHS, 7, float(budget) if budget else None)
+    plan = Search(SPACE, proposer, int(trials), EPOCHS, 7, float(budget) if budget else None, 2)
     context = {"pause": float(pause), "fail": fail, "directory": directory}
-    found = search(scores, context, plan, Path(directory), None, Told(Path(directory) / "told.jsonl"))
+    observer = Told(Path(directory) / "told.jsonl")
+    with cluster(None):
+        found = search(scores, context, plan, Path(directory), observer, threading.Event())
     print(json.dumps([vars(outcome) for outcome in found]))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_a_search_without_an_end_is_no_success(
     with workspace.registry.read() as session:
         recipe = Recipe.of(patches.get(session, "gender"))
     with pytest.raises(PeterError, match=said) as raised:
-        searched(workspace, PLAN, recipe, run, None, Noted())
+        searched(workspace, PLAN, recipe, run, 1, Event(), Noted())
     if "lost" in said:
         assert f"`peter tune --resume {run.id}`" in str(raised.value)
 
@@ -119,9 +120,9 @@ def test_a_search_without_an_end_is_no_success(
 def test_the_longest_trial_is_that_of_the_space(workspace: Workspace) -> None:
     with workspace.registry.read() as session:
         recipe = Recipe.of(patches.get(session, "gender"))
-    assert PLAN.search_of(recipe).epochs == recipe.fit.epochs == 1
+    assert PLAN.search_of(recipe, 1).epochs == recipe.fit.epochs == 1
     longer = Plan(**{**PLAN.to_json(), "space": {"epochs": [3, 9, 5]}})
-    assert longer.search_of(recipe).epochs == 9
+    assert longer.search_of(recipe, 1).epochs == 9
 
 
 def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:

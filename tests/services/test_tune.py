@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_workspace import everything
@@ -13,28 +14,41 @@ PROGRAM = "from peter.cli.main import main; main()"
 
 
 @pytest.mark.slow
-def test_tuning_registers_its_trials_and_a_version(place: Path) -> None:
+def test_tuning_registers_its_trials_and_a_version_of_each_task(place: Path) -> None:
     before = everything(place)
-    words = ["tune", "gender", "--trials", str(TRIALS), "--seed", "5", "--json"]
+    words = ["tune", "gender", "tier", "--trials", str(TRIALS), "--seed", "5", "--search", "random", "--json"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *words], cwd=place, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    (tuned,) = json.loads(done.stdout)["tasks"]
-    assert (tuned["name"], tuned["trials"], tuned["version"]) == ("gender", TRIALS, 2)
+    found = json.loads(done.stdout)["tasks"]
+    assert [task["name"] for task in found] == ["gender", "tier"]
 
     after = everything(place)
-    trials = [(trial["run_id"], trial["state"]) for trial in after["trial"]]
-    assert trials == [(tuned["run"], "done")] * TRIALS
-    assert all(trial["metrics"]["score"] > 0 for trial in after["trial"])
-    assert len({json.dumps(trial["config"], sort_keys=True) for trial in after["trial"]}) == TRIALS
-    new = after["patch"][-1]
-    assert (new["version"], new["task_id"]) == (2, after["patch"][0]["task_id"])
-    champion = next(alias["version"] for alias in after["alias"] if alias["task_id"] == new["task_id"])
-    assert champion == (2 if tuned["promoted"] else 1)
-    chosen = {**new["config"]["options"], **new["fit"]}
-    best = min(after["trial"], key=lambda trial: trial["metrics"]["score"])["config"]
-    assert {key: chosen[key] for key in best} == best
+    assert len(after["trial"]) == 2 * TRIALS
+    for tuned in found:
+        assert (tuned["trials"], tuned["planned"], tuned["time_up"]) == (TRIALS, TRIALS, False)
+        _kept(after, tuned)
+    runs = {row["id"]: row for row in after["run"]}
+    first, second = (runs[tuned["run"]] for tuned in found)
+    assert max(first["started_at"], second["started_at"]) < min(first["ended_at"], second["ended_at"])
     assert after["backbone"] == before["backbone"]
     kept = {name: sha256 for name, sha256 in after["files"].items() if name in before["files"]}
     assert kept == before["files"]
+
+
+def _kept(after: dict[str, Any], tuned: dict[str, Any]) -> None:
+    """The registry has the trials of a task's run, and its best as a version."""
+    trials = [trial for trial in after["trial"] if trial["run_id"] == tuned["run"]]
+    assert [trial["state"] for trial in trials] == ["done"] * TRIALS
+    assert all(trial["metrics"]["score"] == min(trial["metrics"]["curve"]) for trial in trials)
+    assert len({json.dumps(trial["config"], sort_keys=True) for trial in trials}) == TRIALS
+    task = next(row for row in after["task"] if row["name"] == tuned["name"])
+    (new,) = (
+        row for row in after["patch"] if (row["task_id"], row["version"]) == (task["id"], tuned["version"])
+    )
+    champion = next(alias["version"] for alias in after["alias"] if alias["task_id"] == task["id"])
+    assert (tuned["version"], champion) == (2, 2 if tuned["promoted"] else 1)
+    chosen = {**new["config"]["options"], **new["fit"]}
+    best = min(trials, key=lambda trial: trial["metrics"]["score"])["config"]
+    assert {key: chosen[key] for key in best} == best

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,15 @@ from ray._private import worker
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Connect to the cluster at `address`, or start one on this machine for the block."""
+def cluster(address: str | None) -> Iterator[int]:
+    """Connect to the cluster at `address`, or start one on this machine, for the block; gives its CPUs."""
     _private_token(address)
     for name in ("ray.tune", "ray.air", "optuna"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
     # there is no public switch, and a word on a lost worker would end within a JSON document
     worker._worker_logs_enabled = False
+    # Optuna's word on a trial that begins again; warnings belong to the process, searches to threads
+    warnings.filterwarnings("ignore", "The reported value is ignored")
     stop = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     ray.init(
         address=address,
@@ -31,7 +34,7 @@ def cluster(address: str | None) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray's own exits at once, and nobody would note the run's end
     try:
-        yield
+        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
 

@@ -3,7 +3,8 @@
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from threading import Lock
+from typing import Any, ClassVar
 
 from ray import tune
 
@@ -14,18 +15,25 @@ EPOCH = "epoch_score"  # of the epoch that just ended; a trial's last report has
 FAULT = "fault"  # the sentence of a trial that failed by itself
 TRACE = "trace"  # and where
 
+_TELLING = Lock()  # Ray's list of names is not safe for searches that begin in two threads
+
 Start = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[float]]
 
 
 class Trainable(tune.Trainable):
-    """An epoch a step; the actor is used again for the next trial, so that torch is imported once."""
+    """An epoch a step; the actor is used again for the next trial, so that torch is imported once.
 
-    def setup(self, config: dict[str, Any], start: Start, context: dict[str, Any]) -> None:
-        self._start, self._context = start, context
+    Each search has a class of its own: Ray knows trainables, and what they are given, by name alone.
+    """
+
+    start: ClassVar[Start]
+    context: ClassVar[Mapping[str, Any]]
+
+    def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._scores, self._best = self._start(self._context, new_config), float("inf")
+        self._scores, self._best = type(self).start(self.context, new_config), float("inf")
         return True
 
     def step(self) -> dict[str, Any]:
@@ -42,6 +50,14 @@ class Trainable(tune.Trainable):
 
     def cleanup(self) -> None:
         self._scores = iter(())
+
+
+def trainable(name: str, start: Start, context: Mapping[str, Any]) -> str:
+    """Name trials to Ray that run `start`, which is importable, with `context`, which is JSON."""
+    made = type(name, (Trainable,), {"start": staticmethod(start), "context": dict(context)})
+    with _TELLING:
+        tune.register_trainable(name, made)
+    return name
 
 
 def _told(error: Exception) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """Ray Tune, kept quiet: search a space of settings with trials that any process of a cluster can run."""
 
 import math
-import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.tune import (
     Callback,
@@ -24,8 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from peter.distributed.cluster import cluster
-from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Start, Trainable
+from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Start, trainable
 from peter.space import Choice, Domain, LogUniform, Space, Whole
 
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
@@ -49,6 +46,7 @@ class Search:
     epochs: int  # of a trial at most
     seed: int
     time_budget: float | None  # seconds after which no trial goes on
+    at_once: int  # trials
 
 
 @dataclass(frozen=True)
@@ -80,41 +78,39 @@ def search(
     context: Mapping[str, Any],
     plan: Search,
     directory: Path,
-    address: str | None,
     observer: Observer,
+    stop: Event,
 ) -> list[Outcome]:
     """Run the trials of `plan`, ASHA stopping the hopeless ones; go on where `directory` has its state.
+
+    The caller is connected to a cluster (see `distributed.cluster`), and may run several searches in threads.
 
     Args:
         start: importable function of (context, config) that yields a score an epoch; it runs in a worker.
         context: JSON that `start` needs in every worker: addresses and names, never tensors.
-        directory: where Ray keeps the state of the search.
-        address: of a cluster; None: this machine.
+        directory: where Ray keeps the state of the search; its name is no other search's.
+        stop: once set, the search ends as by a signal.
 
     Returns:
         The trials that finished an epoch, failed or were lost; fewer than planned when the time was up.
 
     Raises:
-        KeyboardInterrupt: stopped by a signal; the same call goes on.
+        KeyboardInterrupt: stopped; the same call goes on.
     """
-    with cluster(address):
-        trainable = tune.with_parameters(Trainable, start=start, context=dict(context))
-        watched = _Observed(observer, directory)
-        state = str((directory / STATE).absolute())
-        if Tuner.can_restore(state):
-            tuner = _restored(state, trainable, watched)
-        else:
-            tuner = _fresh(plan, directory, trainable, watched)
-        with warnings.catch_warnings():
-            # a trial that begins again reports its first epochs again
-            warnings.filterwarnings("ignore", "The reported value is ignored")
-            outcomes = [_outcome(result) for result in tuner.fit()]
+    name = trainable(f"Search{directory.name}", start, context)
+    watched = _Observed(observer, directory, stop)
+    state = str((directory / STATE).absolute())
+    if Tuner.can_restore(state):
+        tuner = _restored(state, name, watched)
+    else:
+        tuner = _fresh(plan, directory, name, watched)
+    outcomes = [_outcome(result) for result in tuner.fit()]
     return [outcome for outcome in outcomes if outcome.error or outcome.score is not None]
 
 
-def _fresh(plan: Search, directory: Path, trainable: Any, watched: "_Observed") -> Tuner:
+def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tuner:
     return Tuner(
-        trainable,
+        name,
         param_space={key: _domain(value) for key, value in plan.space.items()},
         tune_config=TuneConfig(
             metric=SCORE,
@@ -126,7 +122,7 @@ def _fresh(plan: Search, directory: Path, trainable: Any, watched: "_Observed") 
                 grace_period=GRACE,
                 reduction_factor=REDUCTION,
             ),
-            max_concurrent_trials=max(1, int(_cpus())),
+            max_concurrent_trials=plan.at_once,
             time_budget_s=plan.time_budget,
             reuse_actors=True,
             trial_dirname_creator=_name,
@@ -142,12 +138,12 @@ def _fresh(plan: Search, directory: Path, trainable: Any, watched: "_Observed") 
     )
 
 
-def _restored(state: str, trainable: Any, watched: "_Observed") -> Tuner:
+def _restored(state: str, name: str, watched: "_Observed") -> Tuner:
     """Unfinished trials begin again: they take minutes, and a half-trained patch is no result.
 
     Those that lost their workers keep their names, as only those are known to the proposer.
     """
-    tuner = Tuner.restore(state, trainable, resume_unfinished=True, resume_errored=True)
+    tuner = Tuner.restore(state, name, resume_unfinished=True, resume_errored=True)
     # no public way leads to the callbacks of a restored tuner, and ours cannot be pickled
     tuner._local_tuner.get_run_config().callbacks = [watched]
     return tuner
@@ -156,11 +152,15 @@ def _restored(state: str, trainable: Any, watched: "_Observed") -> Tuner:
 class _Observed(Callback):
     """Passes what Tune tells the driver on to an observer, who stays out of Tune's saved state."""
 
-    def __init__(self, observer: Observer, directory: Path) -> None:
-        self._observer, self._directory = observer, directory
+    def __init__(self, observer: Observer, directory: Path, stop: Event) -> None:
+        self._observer, self._directory, self._stop = observer, directory, stop
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._observer.started(_name(trial), trial.config)
@@ -206,7 +206,3 @@ def _domain(domain: Domain) -> Any:
 def _name(trial: Trial) -> str:
     """Its number in the search, which a search that goes on gives again to a trial it did not yet know."""
     return str(trial.experiment_tag).partition("_")[0]
-
-
-def _cpus() -> float:
-    return float(ray.cluster_resources().get("CPU", os.cpu_count() or 1))

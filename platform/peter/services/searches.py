@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -44,10 +45,11 @@ class Plan:
         """As the run keeps it."""
         return to_dict(self)
 
-    def search_of(self, recipe: Recipe) -> Search:
+    def search_of(self, recipe: Recipe, at_once: int) -> Search:
         """What the workers are to do."""
         space = from_json(self.space)
-        return Search(space, self.search, self.trials, _longest(space, recipe), self.seed, self.time_budget)
+        epochs = _longest(space, recipe)
+        return Search(space, self.search, self.trials, epochs, self.seed, self.time_budget, at_once)
 
 
 def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
@@ -72,12 +74,14 @@ def searched(
     plan: Plan,
     recipe: Recipe,
     run: models.Run,
-    address: str | None,
+    at_once: int,
+    stop: Event,
     progress: Progress,
 ) -> list[Outcome]:
-    """All outcomes of a search, begun or gone on with.
+    """All outcomes of a search, begun or gone on with, on the cluster that the caller is connected to.
 
     Raises:
+        KeyboardInterrupt: `stop` was set.
         PeterError: no trial has a score, or some were lost with their workers.
     """
     context = {
@@ -86,10 +90,10 @@ def searched(
         "patch": plan.patch,
         "seed": plan.seed,
     }
-    directory, wanted = workspace.run_directory(run.id), plan.search_of(recipe)
+    directory, wanted = workspace.run_directory(run.id), plan.search_of(recipe, at_once)
     with progress.bar(f"tune {run.subject}", plan.trials, "trials") as bar:
         watcher = Watcher.of(workspace, run, bar, recipe.kind.primary, plan.time_budget)
-        found = search(scores, context, wanted, directory, address, watcher)
+        found = search(scores, context, wanted, directory, watcher, stop)
     lost = sum(outcome.lost for outcome in found)
     if lost:
         again = AGAIN.format(run=run.id)

@@ -1,6 +1,5 @@
-"""Tuning: search a method's settings over the frozen backbone, train the best anew, let the gate judge it."""
+"""Tuning: what to search for which task, begun or gone on with; `together` does the rest."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter.config import BackboneConfig, from_dict
-from peter.distributed.tune import Outcome
 from peter.errors import InputError
 from peter.methods import method
 from peter.progress import Progress
 from peter.registry import aliases, models, patches, runs, tasks
-from peter.services import versions
-from peter.services.recipes import Recipe
 from peter.services.requests import Request
-from peter.services.running import ended, running
-from peter.services.searches import AGAIN, Plan, changed, searched
+from peter.services.searches import Plan
+from peter.services.together import Job, together
 from peter.services.workspace import Workspace
 from peter.space import Space, ends, read_space, to_json
 
@@ -38,7 +34,7 @@ def tune(
     force: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Search for a better patch for each named task, or for all; never looks at test users.
+    """Search for a better patch for each named task, or for all at once; never looks at test users.
 
     Args:
         search: who proposes the next trial: optuna or random.
@@ -66,11 +62,15 @@ def tune(
         )
         for patch in champions
     ]  # fmt: skip
-    found = []
-    for patch, plan in zip(champions, plans, strict=True):
-        with running(workspace, "tune", patch.task.name, plan.to_json(), AGAIN) as run:
-            found.append(_tuned(workspace, patch, plan, run, address, progress))
-    return {"tasks": found}
+
+    def begin(session: Session) -> list[Job]:
+        runs.interrupt_dead(session)
+        return [
+            Job(patch, plan, runs.start(session, "tune", patch.task.name, plan.to_json(), workspace.actor))
+            for patch, plan in zip(champions, plans, strict=True)
+        ]
+
+    return together(workspace, workspace.registry.write(begin), address, progress)
 
 
 def resume(
@@ -85,7 +85,7 @@ def resume(
         UnknownName, NotOwner, InputError: no such run, no tuning, somebody else's, under way, or done.
     """
 
-    def take(session: Session) -> tuple[models.Run, Plan, models.Patch]:
+    def take(session: Session) -> Job:
         runs.interrupt_dead(session)
         run = runs.get(session, run_id)
         if run.kind != "tune":
@@ -93,40 +93,9 @@ def resume(
         plan = from_dict(Plan, run.params)
         patch = patches.get(session, plan.patch)
         tasks.authorise(patch.task, workspace.actor, force)
-        return runs.resume(session, run_id, workspace.actor), plan, patch
+        return Job(patch, plan, runs.resume(session, run_id, workspace.actor))
 
-    run, plan, patch = workspace.registry.write(take)
-    with ended(workspace, run, AGAIN):
-        return {"tasks": [_tuned(workspace, patch, plan, run, address, progress)]}
-
-
-def _tuned(
-    workspace: Workspace,
-    patch: models.Patch,
-    plan: Plan,
-    run: models.Run,
-    address: str | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Search, and make a version of the best."""
-    recipe = Recipe.of(patch)
-    found = searched(workspace, plan, recipe, run, address, progress)
-    best = min(found, key=_score)
-    wanted = Request.after(workspace, patch, recipe=changed(recipe, best.config, plan.seed), seeds=plan.seeds)
-    report = versions.make(workspace, wanted, plan.promote, progress)["report"]
-    told = {"trials": len(found), "planned": plan.trials, "time_up": _time_up(found, plan)}
-    summary = {"best": best.score, "config": best.config, "version": report["version"], **told}
-    workspace.registry.write(lambda session: runs.finish(session, run.id, summary))
-    kept = {key: report[key] for key in ("version", "promoted", "reason")}
-    return {"name": patch.task.name, "run": run.id, **told, **kept}
-
-
-def _time_up(found: Sequence[Outcome], plan: Plan) -> bool:
-    return len(found) < plan.trials or any(outcome.cut for outcome in found)
-
-
-def _score(outcome: Outcome) -> float:
-    return math.inf if outcome.score is None else outcome.score
+    return together(workspace, [workspace.registry.write(take)], address, progress)
 
 
 def _space(workspace: Workspace, patch: models.Patch, file: Path | None) -> Space:
