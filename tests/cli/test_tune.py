@@ -1,6 +1,7 @@
 """`peter tune` as it is typed: what it refuses, and how it goes on after every way of being stopped."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -156,7 +157,10 @@ def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signa
     words = ["gender", "--trials", str(TRIALS), "--space", "space.toml", "--seeds", "2", "--no-promote"]
     with started(place, *words) as process:
         until_shown(place, process)
-        process.send_signal(stop)
+        if stop is signal.SIGINT:
+            os.killpg(process.pid, stop)  # as a terminal does
+        else:
+            process.send_signal(stop)
         out, err = process.communicate(timeout=60)
     before = seen(place)
     (run,) = (row for row in before["run"] if row["kind"] == "tune")
