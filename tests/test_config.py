@@ -5,7 +5,16 @@ from typing import Any, Literal
 
 import pytest
 
-from peter.config import BackboneConfig, FitConfig, PretrainConfig, from_dict, from_options, to_dict
+from peter.config import (
+    BackboneConfig,
+    FitConfig,
+    PretrainConfig,
+    as_option,
+    from_dict,
+    from_options,
+    to_dict,
+    types_of,
+)
 from peter.errors import InputError, SchemaMismatch, UnknownName
 
 
@@ -63,3 +72,19 @@ def test_a_config_of_another_peter_is_refused(change: dict[str, Any]) -> None:
     stored = {key: value for key, value in stored.items() if value is not None}
     with pytest.raises(SchemaMismatch, match=next(iter(change))):
         from_dict(BackboneConfig, stored)
+
+
+def test_a_value_written_as_an_option_is_read_as_itself() -> None:
+    @dataclass(frozen=True)
+    class Sorts:
+        flag: bool = False
+        word: str = "a"
+        rate: float = 0.1
+        limit: int | None = 3
+
+    wanted = Sorts(True, "6:8", 1.2345678901234567e-05, None)
+    written = [as_option(key, value) for key, value in to_dict(wanted).items()]
+    assert written[0] == "flag=on"
+    assert from_options(written, Sorts()) == [wanted]
+    assert types_of(Sorts(), FitConfig())["rate"] is float
+    assert types_of(Sorts(), FitConfig())["epochs"] is int
