@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from toy_search import EPOCHS, told
 
-from peter.distributed.tune import LOSSES
+from peter.distributed.tune import LOSSES, has_trials
 
 PROGRAM = Path(__file__).parent / "toy_search.py"
 
@@ -91,3 +91,33 @@ def test_a_search_whose_driver_was_killed_keeps_what_it_knew(tmp_path: Path, pro
     assert not again & set(kept)
     assert len(set(heard(tmp_path, "started"))) == len(found) == 5
     assert all(outcome["score"] == outcome["config"]["x"] + 1 / EPOCHS for outcome in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        ({}, False),
+        ({"1": '{"trial_data": []}'}, False),
+        ({"1": '{"trial_data": [["{}", "{}"]]}'}, True),
+        ({"1": '{"trial_data": []}', "2": '{"trial_data": [["{}", "{}"]]}'}, True),
+        ({"1": '{"trial_da'}, False),
+    ],
+)
+def test_only_a_search_with_trials_can_be_gone_on_with(
+    tmp_path: Path, files: dict[str, str], kept: bool
+) -> None:
+    for time_stamp, text in files.items():
+        (tmp_path / f"experiment_state-{time_stamp}.json").write_text(text)
+    assert has_trials(tmp_path) is kept
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_at_once_begins_anew(tmp_path: Path) -> None:
+    words = [sys.executable, PROGRAM, tmp_path, "2", "optuna", "60"]
+    with subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL) as driver:
+        while not list(tmp_path.glob("*/tuner.pkl")):
+            assert driver.poll() is None
+            time.sleep(0.01)
+        driver.kill()
+    assert len(search(tmp_path, 2, "optuna", 0.05)) == 2
+    assert set(heard(tmp_path, "ended")) == {"1", "2"}

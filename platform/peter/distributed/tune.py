@@ -1,6 +1,8 @@
 """Ray Tune, kept quiet: search a space of settings with trials that any process of a cluster can run."""
 
+import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,6 @@ from peter.space import Choice, Domain, LogUniform, Space, Whole
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
 REDUCTION = 3  # of the trials that reach a rung, one in so many goes on
 LOSSES = 2  # workers that may die under one trial before it is given up
-STATE = "search"  # Ray's own directory in that of the run
 
 PROPOSERS: Mapping[str, Callable[[int], Any]] = {
     "optuna": lambda seed: OptunaSearch(seed=seed),
@@ -99,10 +100,11 @@ def search(
     """
     name = trainable(f"Search{directory.name}", start, context)
     watched = _Observed(observer, directory, stop)
-    state = str((directory / STATE).absolute())
-    if Tuner.can_restore(state):
+    state = directory.absolute() / name
+    if has_trials(state):
         tuner = _restored(state, name, watched)
     else:
+        shutil.rmtree(state, ignore_errors=True)
         tuner = _fresh(plan, directory, name, watched)
     outcomes = [_outcome(result) for result in tuner.fit()]
     return [outcome for outcome in outcomes if outcome.error or outcome.score is not None]
@@ -128,7 +130,7 @@ def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tu
             trial_dirname_creator=_name,
         ),
         run_config=RunConfig(
-            name=STATE,
+            name=name,  # no other search's, as Ray gathers all states that begin in one second by it
             storage_path=str(directory.absolute()),
             verbose=0,
             callbacks=[watched],
@@ -138,12 +140,21 @@ def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tu
     )
 
 
-def _restored(state: str, name: str, watched: "_Observed") -> Tuner:
+def has_trials(state: Path) -> bool:
+    """Whether Ray has written down a trial; from less, or from a file cut off by a kill, it cannot go on."""
+    newest = max(state.glob("experiment_state-*.json"), default=None)  # by time: that is in the name
+    try:
+        return newest is not None and bool(json.loads(newest.read_text())["trial_data"])
+    except ValueError:
+        return False
+
+
+def _restored(state: Path, name: str, watched: "_Observed") -> Tuner:
     """Unfinished trials begin again: they take minutes, and a half-trained patch is no result.
 
     Those that lost their workers keep their names, as only those are known to the proposer.
     """
-    tuner = Tuner.restore(state, name, resume_unfinished=True, resume_errored=True)
+    tuner = Tuner.restore(str(state), name, resume_unfinished=True, resume_errored=True)
     # no public way leads to the callbacks of a restored tuner, and ours cannot be pickled
     tuner._local_tuner.get_run_config().callbacks = [watched]
     return tuner
