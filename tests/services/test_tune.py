@@ -29,6 +29,9 @@ def test_tuning_registers_its_trials_and_a_version_of_each_task(place: Path) -> 
     for tuned in found:
         assert (tuned["trials"], tuned["planned"], tuned["time_up"]) == (TRIALS, TRIALS, False)
         _kept(after, tuned)
+        (state,) = (place / ".peter/store/runs" / str(tuned["run"])).glob("*/experiment_state-*.json")
+        names = {f"Search{task['run']}" for task in found if f"Search{task['run']}" in state.read_text()}
+        assert names == {f"Search{tuned['run']}"}  # what is resumed is its own
     runs = {row["id"]: row for row in after["run"]}
     first, second = (runs[tuned["run"]] for tuned in found)
     assert max(first["started_at"], second["started_at"]) < min(first["ended_at"], second["ended_at"])
