@@ -11,6 +11,7 @@ from ._options import (
     DEFAULT_REGISTRY,
     ForceOption,
     JsonOption,
+    RayOption,
     RegistryOption,
     SeedOption,
     StoreOption,
@@ -46,12 +47,6 @@ PromoteOption = Annotated[
 ]
 ResumeOption = Annotated[
     int | None, typer.Option("--resume", metavar="RUN", help="Go on with this run, as it was planned.")
-]
-RayOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
-    ),
 ]
 
 

@@ -32,9 +32,8 @@ def each(
         threads: cores that a job keeps busy.
         address: of a cluster; None: this machine.
     """
-    with cluster(address):
-        cores = max(1, min(threads, int(ray.cluster_resources().get("CPU", 1))))
-        task = ray.remote(num_cpus=cores, max_retries=AGAIN)(_done)
+    with cluster(address) as cores:
+        task = ray.remote(num_cpus=min(threads, cores), max_retries=AGAIN)(_done)
         places = {task.remote(work, job): at for at, job in enumerate(jobs)}
         while places:
             (ended,), _ = ray.wait(list(places), num_returns=1)
