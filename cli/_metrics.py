@@ -66,7 +66,8 @@ def better_baselines(name: str, patch: Document) -> Iterator[str]:
     metrics = patch["metrics"]
     for baseline, differences in metrics["differences"].items():
         gain = turned(metrics, differences)
-        yield from better(f"The baseline {baseline}", f"{name}@{patch['version']}", metrics, _negative(gain))
+        who = baseline if "@" in baseline else f"The baseline {baseline}"  # or the champion before
+        yield from better(who, f"{name}@{patch['version']}", metrics, _negative(gain))
 
 
 def better(who: str, whom: str, metrics: Document, gain: Mapping[str, float]) -> Iterator[str]:
