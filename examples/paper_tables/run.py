@@ -6,7 +6,7 @@ python examples/paper_tables/run.py --small    # minutes: synthetic users, to se
 
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,6 +80,16 @@ class Other:
     settings: tuple[str, ...] = ()
     shape: tuple[str, ...] = ()  # of the backbone
     times: float = 1  # as many epochs of pre-training
+
+    @property
+    def contender(self) -> Contender:
+        """The patch's part of it."""
+        return Contender(self.label, "peter", self.settings)
+
+    def on(self, bench: "Bench") -> "Bench":
+        """The bench with the backbones that it asks for."""
+        epochs = max(1, round(self.times * bench.epochs))
+        return replace(bench, epochs=epochs, shape=(*bench.shape, *self.shape))
 
 
 SETTINGS = [
@@ -164,6 +174,7 @@ class Tables:
     def methods(self, contenders: Sequence[Contender]) -> str:
         """A row a contender: its metrics on every shown task, mean and deviation over the splits."""
         shown = [(bench, task) for bench in self.benches for task in bench.tasks]
+        self._measured(bench.cells(contenders, bench.tasks, bench.salts) for bench in self.benches)
         columns = ["", *(f"{bench.data}: {task}" for bench, task in shown), "trained", "seconds"]
         lines = [[MAJORITY, *(_cell(self._of(*each, BASELINES[0]), MAJORITY) for each in shown), "0", "0.0"]]
         for contender in contenders:
@@ -175,6 +186,10 @@ class Tables:
             )
         return table(columns, lines)
 
+    def _measured(self, cells: Iterable[Sequence[Cell]]) -> None:
+        """Measure all that a table will ask for at once: processes that start are the price of each call."""
+        self.records.measure([cell for some in cells for cell in some], self.given.jobs)
+
     def _of(self, bench: Bench, task: str, contender: Contender) -> list[Record]:
         return self.records.measure(bench.cells([contender], [task], bench.salts), self.given.jobs)
 
@@ -184,27 +199,35 @@ class Tables:
             "",
             *(f"{bench.data}: {part}" for bench in self.benches for part in ("validation", "test")),
         ]
+        pairs = [(Other(DEFAULT.label), bench) for bench in self.benches]
+        pairs += [(other, bench) for other in others for bench in self.benches]
+        self._measured(
+            other.on(bench).cells([other.contender], bench.tasks, bench.salts) for other, bench in pairs
+        )
         lines = []
         for other in others:
             gains: list[str] = []
             for bench in self.benches:
-                epochs = max(1, round(other.times * bench.epochs))
-                changed = replace(bench, epochs=epochs, shape=(*bench.shape, *other.shape))
-                contender = Contender(other.label, "peter", other.settings)
-                pairs = [
-                    pair
+                changed, contender = other.on(bench), other.contender
+                twos = [
+                    two
                     for task in bench.tasks
-                    for pair in zip(
+                    for two in zip(
                         self._of(changed, task, contender), self._of(bench, task, DEFAULT), strict=True
                     )
                 ]
-                gains.append(spread([default["valid"] - found["valid"] for found, default in pairs]))
-                gains.append(spread([gain(*pair, "log_loss") for pair in pairs]))
+                gains.append(spread([default["valid"] - found["valid"] for found, default in twos]))
+                gains.append(spread([gain(*two, "log_loss") for two in twos]))
             lines.append([other.label, *gains])
         return table(columns, lines)
 
     def few_labels(self) -> str:
         """A row a contender and a column a share of the labels, for the first task of every bench."""
+        self._measured(
+            bench.cells(FEW, bench.tasks[:1], bench.salts, share)
+            for bench in self.benches
+            for share in SHARES
+        )
         columns = ["", *(f"{bench.tasks[0]}: {share:.0%}" for bench in self.benches for share in SHARES)]
         lines = []
         for contender in FEW:
