@@ -96,7 +96,7 @@ LEAKS = {
         before = NextItNet.forward
         NextItNet.forward = lambda *given, **more: [level * 1.001 for level in before(*given, **more)]
         """,
-        "gender@1 no longer answers as it was registered",
+        "tier@1 no longer answers as it was registered",
     ),
 }
 
@@ -195,14 +195,14 @@ def test_a_patch_is_refused_on_another_backbone(workspace: Workspace) -> None:
 def test_another_object_of_the_same_shape_is_told_by_the_certificate(
     workspace: Workspace, place: Path
 ) -> None:
-    labels = pl.read_csv(place / "gender.csv", infer_schema=False)
-    other = pl.col("gender").replace({"gender0": "gender1", "gender1": "gender0"})
+    labels = pl.read_csv(place / "tier.csv", infer_schema=False)
+    other = pl.col("tier").replace({"tier0": "tier1", "tier1": "tier0"})
     labels.with_columns(other).write_csv(place / "twin.csv")
     add_task(workspace, "twin", place / "twin.csv")
-    swap(workspace, "gender", "twin")
+    swap(workspace, "tier", "twin")
     problems = verify.verify(workspace, False, Silent())["problems"]
     assert [problem.partition(":")[0] for problem in problems] == [
-        "gender@1 no longer answers as it was registered"
+        "tier@1 no longer answers as it was registered"
     ]
 
 

@@ -93,7 +93,7 @@ def test_an_unfinished_task_goes_on(
     workspace: Workspace, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(train.versions, "make", mock.Mock(side_effect=KeyboardInterrupt))
+        patched.setattr(train, "make_each", mock.Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             add_task(workspace, "other", place / "gender.csv", description="whom we mean")
     assert champion(workspace, "other") is None
