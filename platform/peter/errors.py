@@ -43,6 +43,11 @@ class InputError(PeterError):
     exit_code = 2
 
 
+def kept(error: Exception) -> str:
+    """What may be stored and shown of an error: the text of one that is none of ours may hold a user's id."""
+    return str(error) if isinstance(error, PeterError) else f"unexpected {type(error).__name__}"
+
+
 def _again(kind: type[PeterError], message: str) -> PeterError:
     error = kind.__new__(kind, message)
     error.args = (message,)

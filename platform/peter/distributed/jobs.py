@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from peter.distributed.cluster import cluster
-from peter.errors import PeterError
+from peter.errors import kept
 
 AGAIN = 2  # times a job is begun anew whose process or machine is gone; it writes nothing, so it may
 
@@ -41,13 +41,11 @@ def each(
 
 
 def _done(work: Callable[[Any], Any], job: Any) -> tuple[Any, str | None]:
-    """What it gives, or why not: an error of ours is its sentence, another may hold a user's id."""
+    """What it gives, or why not."""
     try:
         return work(job), None
-    except PeterError as error:
-        return None, str(error)
     except Exception as error:  # noqa: BLE001  one job's end is not that of the others
-        return None, f"unexpected {type(error).__name__}"
+        return None, kept(error)
 
 
 def _ended(at: int, reference: Any) -> Ended:

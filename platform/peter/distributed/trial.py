@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ray import tune
 
-from peter.errors import PeterError
+from peter.errors import PeterError, kept
 
 SCORE = "score"  # the best epoch's so far; lower is better
 EPOCH = "epoch_score"  # of the epoch that just ended; a trial's last report has none
@@ -61,6 +61,5 @@ def trainable(name: str, start: Start, context: Mapping[str, Any]) -> str:
 
 
 def _told(error: Exception) -> dict[str, str]:
-    """The text of an error that is none of ours may hold a user's id: it stays in the owner's directory."""
-    said = str(error) if isinstance(error, PeterError) else f"unexpected {type(error).__name__}"
-    return {FAULT: said, TRACE: "".join(traceback.format_exception(error))}
+    """Its sentence for everybody, and all of it for the owner's directory."""
+    return {FAULT: kept(error), TRACE: "".join(traceback.format_exception(error))}

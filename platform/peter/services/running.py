@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from peter.errors import Interrupted, PeterError
+from peter.errors import Interrupted, kept
 from peter.registry import runs
 from peter.registry.models import Run
 from peter.services.workspace import Workspace
@@ -43,7 +43,6 @@ def ended(workspace: Workspace, run: Run, again: str) -> Iterator[Run]:
         workspace.registry.write(lambda session: runs.interrupt(session, run.id, "stopped by the user"))
         raise Interrupted(f"Run {run.id} was stopped; go on with `{again.format(run=run.id)}`.") from None
     except Exception as error:
-        # the text of an error that is none of ours may hold a user's id: it is told, but not kept
-        said = str(error) if isinstance(error, PeterError) else f"unexpected {type(error).__name__}"
+        said = kept(error)
         workspace.registry.write(lambda session: runs.fail(session, run.id, said))
         raise
