@@ -27,8 +27,7 @@ def test_rivals_stand_beside_the_first_method(peter, place: Path) -> None:
         for scores in row["metrics"].values():
             assert set(scores) == METRICS
             for name, value in scores.items():
-                if name != "ece":  # biased in resamples: its interval may leave it out
-                    assert value["low"] - 1e-9 <= value["value"] <= value["high"] + 1e-9, (name, value)
+                assert value["low"] - 1e-9 <= value["value"] <= value["high"] + 1e-9, (name, value)
         assert row["serve_ms_per_user"] > 0
         assert row["bulk_users_per_second"] > 0
         assert row["train_seconds"] > 0
