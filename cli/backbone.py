@@ -115,7 +115,7 @@ def migrate(
 ) -> None:
     """Move every task to another backbone.
 
-    Fits each champion again on NEW, side by side, and promotes task by task where its users are better off. A
+    Fits each champion again on NEW, side by side, and promotes task by task where its users lose nothing. A
     task that is not promoted, or cannot be fitted, stays on OLD and keeps answering.
     """
     from peter.services.migrate import migrate
