@@ -68,6 +68,10 @@ def pretrain(
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = PretrainConfig.epochs,
     seed: SeedOption = PretrainConfig.seed,
     settings: SetOption = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share each step, connected by Ray.")
+    ] = 1,
+    ray: RayOption = None,
     resume: Annotated[
         int | None, typer.Option("--resume", metavar="RUN", help="Go on with this interrupted run.")
     ] = None,
@@ -77,7 +81,8 @@ def pretrain(
 ) -> None:
     """Pre-train a backbone and freeze it.
 
-    Learns from an event log what users do next, freezes the weights and registers them.
+    Learns from an event log what users do next, freezes the weights and registers them. More workers take the
+    same steps as one, faster, and each needs a core; a run may go on with another number of them.
     """
     if (data is None) == (resume is None):
         raise InputError(
@@ -85,12 +90,13 @@ def pretrain(
             "or the run to go on with, `peter backbone pretrain --resume RUN`."
         )
     from peter.services import pretrain as service
+    from peter.services.crew import Crew
 
     from ._progress import progress
 
-    workspace = open_workspace(registry, store)
+    workspace, crew = open_workspace(registry, store), Crew(workers, ray)
     if resume is not None:
-        document = service.resume(workspace, resume, progress())
+        document = service.resume(workspace, resume, progress(), crew)
     else:
         assert data is not None
         shape, training = from_options(
@@ -99,7 +105,7 @@ def pretrain(
             PretrainConfig(objective=objective, epochs=epochs, seed=seed),
         )
         called = name or data.partition("@")[0]
-        document = service.pretrain(workspace, data, called, shape, training, progress())
+        document = service.pretrain(workspace, data, called, shape, training, progress(), crew)
     show(document, json, _drawn_pretrained)
 
 

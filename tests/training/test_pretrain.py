@@ -207,7 +207,7 @@ def test_loss_does_not_see_padding() -> None:
     windows = asking.windows(markov(6, 0.5, 0, length=11), 10)
     padded = torch.nn.functional.pad(windows, (4, 0))
     generator = torch.Generator()
-    plain, longer = (model.loss(asking.batch(seen, ITEMS, generator)) for seen in (windows, padded))
+    plain, longer = (model(asking.batch(seen, ITEMS, generator)) for seen in (windows, padded))
     torch.testing.assert_close(plain, longer)
 
 

@@ -17,7 +17,7 @@ from ray._private import worker
 def cluster(address: str | None) -> Iterator[int]:
     """Connect to the cluster at `address`, or start one on this machine, for the block; gives its CPUs."""
     _private_token(address)
-    for name in ("ray.tune", "ray.air", "optuna"):
+    for name in ("ray.tune", "ray.train", "ray.air", "optuna"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
     # there is no public switch, and a word on a lost worker would end within a JSON document
     worker._worker_logs_enabled = False

@@ -2,49 +2,27 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save
 from sqlalchemy.orm import Session
 
 from peter import faults
-from peter.config import BackboneConfig, PretrainConfig, from_dict, to_dict
-from peter.data.histories import Histories
-from peter.data.splits import TEST, TRAIN, VALID, assign
+from peter.config import BackboneConfig, PretrainConfig, to_dict
 from peter.errors import InputError
-from peter.nn.backbone import build_backbone
 from peter.progress import Progress
 from peter.registry import backbones, event_logs, models, names, runs
 from peter.services.backbones import document
-from peter.services.logs import open_log
+from peter.services.crew import ALONE, CHECKPOINT, Crew, noted, train_together
+from peter.services.pretrain_plan import Job, Plan
 from peter.services.running import ended, running
 from peter.services.workspace import Workspace
-from peter.training.pretrain import EpochReport, checked, ranking_of
+from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
+from peter.training.pretrain import ranking_of
 from peter.training.pretrain_model import PretrainModel
 
 AGAIN = "peter backbone pretrain --resume {run}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be trained on what; the run's row holds it, so that a resumed run is the same run."""
-
-    name: str
-    log: models.EventLog
-    shape: BackboneConfig
-    config: PretrainConfig
-
-    def to_json(self) -> dict[str, Any]:
-        """As the run keeps it."""
-        return {
-            "name": self.name,
-            "log": self.log.reference,
-            "shape": to_dict(self.shape),
-            "config": to_dict(self.config),
-        }
 
 
 def pretrain(
@@ -54,8 +32,11 @@ def pretrain(
     shape: BackboneConfig,
     config: PretrainConfig,
     progress: Progress,
+    crew: Crew = ALONE,
 ) -> dict[str, Any]:
     """Train a backbone on an event log; users of the test split are left out. The same request is made once.
+
+    Who trains it is no part of the request: a crew gives what one process gives, up to rounding.
 
     Raises:
         InputError: the log, the name or a setting cannot be used; nothing was changed.
@@ -68,12 +49,12 @@ def pretrain(
     if known:
         progress.say(f"{known.reference} was made by this very request before.")
         return document(known)
-    job = _Job.begin(workspace, plan)
+    job = Job.begin(workspace, plan)
     with running(workspace, "pretrain", name, plan.to_json(), AGAIN) as run:
-        return document(_trained(workspace, plan, job, run, progress))
+        return document(_trained(workspace, plan, job, run, progress, crew))
 
 
-def resume(workspace: Workspace, run_id: int, progress: Progress) -> dict[str, Any]:
+def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = ALONE) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, from its checkpoint to the same weights.
 
     Raises:
@@ -85,14 +66,11 @@ def resume(workspace: Workspace, run_id: int, progress: Progress) -> dict[str, A
         run = runs.get(session, run_id)
         if run.kind != "pretrain":
             raise InputError(f"Run {run_id} is no pre-training but a {run.kind}; see `peter run list`.")
-        shape = from_dict(BackboneConfig, run.params["shape"])
-        config = from_dict(PretrainConfig, run.params["config"])
-        log = event_logs.get(session, run.params["log"])
-        return runs.resume(session, run_id, workspace.actor), Plan(run.params["name"], log, shape, config)
+        return runs.resume(session, run_id, workspace.actor), Plan.of(session, run)
 
     run, plan = workspace.registry.write(take)
     with ended(workspace, run, AGAIN):
-        return document(_trained(workspace, plan, _Job.begin(workspace, plan), run, progress))
+        return document(_trained(workspace, plan, Job.begin(workspace, plan), run, progress, crew))
 
 
 def _known(session: Session, plan: Plan) -> models.Backbone | None:
@@ -106,31 +84,13 @@ def _known(session: Session, plan: Plan) -> models.Backbone | None:
     return made[-1] if made else None
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What a plan asks for, in memory: a fresh model and the users by part of the split."""
-
-    model: PretrainModel
-    learn: Histories
-    valid: Histories
-    test: Histories
-
-    @classmethod
-    def begin(cls, workspace: Workspace, plan: Plan) -> "_Job":
-        """Read the events and build the model. Raises InputError for what cannot be trained."""
-        log = open_log(workspace, plan.log)
-        parts = assign(log.user_ids, plan.config.salt)
-        learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
-        checked(plan.config, plan.shape.causal, learn, valid)
-        body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-        return cls(PretrainModel(body, log.vocabulary.size), learn, valid, test)
-
-
 def _trained(
-    workspace: Workspace, plan: Plan, job: _Job, run: models.Run, progress: Progress
+    workspace: Workspace, plan: Plan, job: Job, run: models.Run, progress: Progress, crew: Crew
 ) -> models.Backbone:
     directory = workspace.run_directory(run.id)
-    checkpoint = directory / "checkpoint.safetensors"
+    checkpoint = directory / CHECKPOINT
+    if not crew.alone:
+        train_together(workspace, plan, run, crew, progress)  # up to a checkpoint behind its last epoch
     reports = train(job.model, job.learn, job.valid, plan.config, checkpoint, progress)
     best = _followed(workspace, run, reports)
     metrics = {
@@ -149,8 +109,7 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
     kept: EpochReport | None = None
     for report in reports:
         kept = report if report.best else kept
-        workspace.registry.write(lambda session: runs.heartbeat(session, run.id))
-        faults.reach(f"backbone.pretrain:epoch{report.epoch}")
+        noted(workspace, run.id, report)
     assert kept is not None
     return kept
 

@@ -3,6 +3,7 @@
 import getpass
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from peter.errors import InputError
@@ -65,3 +66,25 @@ class Workspace:
         if root is None:
             raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
         return cls(registry, ObjectStore(root), root)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a workspace is, as other processes are told; a registry's password is part of it."""
+
+    registry: str
+    store: str
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "Address":
+        """That of an open workspace."""
+        return cls(workspace.registry.url.render_as_string(hide_password=False), str(workspace.root))
+
+    def open(self) -> Workspace:
+        """The workspace, opened once a process."""
+        return _opened(self)
+
+
+@cache
+def _opened(address: Address) -> Workspace:
+    return Workspace.open(address.registry, Path(address.store))

@@ -5,7 +5,6 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,45 +28,14 @@ from peter.training.checkpoint import (
     prefixed,
 )
 from peter.training.objectives import Batch, Objective, objective
+from peter.training.position import EpochReport, Position
 from peter.training.pretrain_model import Negatives, PretrainModel
 from peter.training.ranking import catalogue_ranks, ranking_metrics
+from peter.training.team import ALONE, Team
 from peter.training.threads import threads
 
 STEPS = 500  # between two checkpoints inside an epoch
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One finished epoch. Losses are nats an event, metrics are those of validation users."""
-
-    epoch: int  # from 1
-    train_loss: float
-    valid_loss: float
-    metrics: dict[str, float]
-    seconds: float
-    examples_per_second: float  # asked events
-    best: bool
-
-
-@dataclass
-class _Position:
-    """Where a run stands; with the tensors, all that a resumed run needs, since randomness has no state."""
-
-    step: int = 0  # done in the epoch that is under way
-    loss: float = 0.0  # sum over the asked events of those steps
-    asked: int = 0
-    seconds: float = 0.0
-    reports: list[EpochReport] = field(default_factory=list)
-
-    @property
-    def best(self) -> EpochReport | None:
-        """The report of the epoch to keep."""
-        return next((report for report in reversed(self.reports) if report.best), None)
-
-    def next_epoch(self, report: EpochReport) -> None:
-        self.step, self.loss, self.asked, self.seconds = 0, 0.0, 0, 0.0
-        self.reports.append(report)
 
 
 def pretrain(
@@ -77,6 +45,7 @@ def pretrain(
     config: PretrainConfig,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    team: Team = ALONE,
 ) -> Iterator[EpochReport]:
     """Train `model` in place, one report an epoch; at the end it holds the best epoch's weights.
 
@@ -90,16 +59,20 @@ def pretrain(
         config: the settings; with `negatives`, these are drawn as often as `train` holds them.
         checkpoint: a file to resume from and to keep up to date.
         progress: draws a bar an epoch.
+        team: who trains it; each member makes this call with the same arguments, and all get the same
+            reports. Steps are those of one process, up to the rounding of sums. The leader alone writes the
+            checkpoint, which every member reads.
 
     Raises:
         InputError: objective and body do not match, no user has two events, or another run's checkpoint.
         PeterError: the loss is no longer a number.
     """
-    run = _Run(model, train, valid, config, checkpoint)
+    run = _Run(model, train, valid, config, checkpoint, team)
     run.resume()
+    run.agree()
     yield from list(run.position.reports)
     while not run.finished:
-        with threads(config.threads):
+        with threads(team.threads or config.threads):
             report = run.epoch(progress or Silent())
         yield report
     model.load_state_dict(run.best)
@@ -120,11 +93,12 @@ def checked(config: PretrainConfig, causal: bool, train: Histories, valid: Histo
 def ranking_of(model: PretrainModel, users: Histories, config: PretrainConfig) -> dict[str, float]:
     """hit@k, mrr@k and ndcg@k of each user's newest event among the full catalogue."""
     with threads(config.threads):
-        return _ranking(model, *_newest(model, users, config))
+        return _ranking(model, *_newest(model, users, config), ALONE)
 
 
-def _ranking(model: PretrainModel, inputs: Tensor, answers: Tensor) -> dict[str, float]:
-    return dict(ranking_metrics(catalogue_ranks(model.body, model.table, model.bias, inputs, answers)))
+def _ranking(model: PretrainModel, inputs: Tensor, answers: Tensor, team: Team) -> dict[str, float]:
+    own = catalogue_ranks(model.body, model.table, model.bias, team.own(inputs), team.own(answers))
+    return dict(ranking_metrics(team.joined(own)))
 
 
 def _newest(model: PretrainModel, users: Histories, config: PretrainConfig) -> tuple[Tensor, Tensor]:
@@ -144,8 +118,9 @@ class _Run:
         valid: Histories,
         config: PretrainConfig,
         checkpoint: Path | None,
+        team: Team,
     ) -> None:
-        self.model, self.config, self.checkpoint = model, config, checkpoint
+        self.model, self.config, self.checkpoint, self.team = model.to(team.device), config, checkpoint, team
         self.objective: Objective = checked(config, model.body.causal, train, valid)
         length = model.body.max_length
         self.windows = self.objective.windows(train, length)  # [W, S]
@@ -153,10 +128,11 @@ class _Run:
         self.last = _newest(model, valid, config)
         counts = train.items.bincount(minlength=model.items)
         self.sampler = FrequencySampler(counts.numpy()) if config.negatives else None
+        self.learner = team.learner(model)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.position, self.best = _Position(), copied(model)
+        self.position, self.best = Position(), copied(model)
         self.identity = self._identity()
 
     @property
@@ -191,28 +167,38 @@ class _Run:
         position = self.position
         draws = generator(self.config.seed, "step", epoch, position.step)
         batch = self.objective.batch(windows, self.model.items, draws)
-        loss = self._loss(batch, draws, PRECISIONS[self.config.precision])
-        value = loss.item()
+        asked = batch.asked
+        loss, own = self._own_loss(batch, draws)
+        (value,) = self.team.summed(loss.item() * (own / asked))
         if not math.isfinite(value):
             raise PeterError(
                 f"The loss is {value} in epoch {epoch}; "
                 f"give a learning_rate below {self.config.learning_rate}."
             )
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss * (own * self.team.size / asked))  # the team takes the mean
         self.optimizer.step()
-        asked = int((batch.targets != PAD).sum())
         position.step += 1
         position.loss += value * asked
         position.asked += asked
         return value
 
-    def _loss(self, batch: Batch, draws: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        negatives = None
-        if self.sampler is not None:
-            drawn = self.sampler.sample(self.config.negatives, draws)
-            negatives = Negatives(drawn, self.sampler.log_probability)
-        return self.model.loss(batch, negatives, dtype)
+    def _own_loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, int]:
+        """The mean loss over the places that this member asks about, and how many they are."""
+        own = Batch(self.team.own(batch.inputs), self.team.own(batch.targets))
+        negatives, dtype = self._negatives(draws), PRECISIONS[self.config.precision]
+        if len(own.inputs):
+            return self.learner(own, negatives, dtype), own.asked
+        some = Batch(
+            batch.inputs[:1], batch.targets[:1]
+        )  # counts for nothing: gradients wait for all members
+        return self.learner(some, negatives, dtype), 0
+
+    def _negatives(self, draws: torch.Generator) -> Negatives | None:
+        if self.sampler is None:
+            return None
+        drawn = self.sampler.sample(self.config.negatives, draws)
+        return Negatives(drawn, self.sampler.log_probability)
 
     def _report(self, number: int) -> EpochReport:
         position, best = self.position, self.position.best
@@ -221,7 +207,7 @@ class _Run:
             epoch=number,
             train_loss=position.loss / max(1, position.asked),
             valid_loss=valid_loss,
-            metrics=_ranking(self.model, *self.last),
+            metrics=_ranking(self.model, *self.last, self.team),
             seconds=position.seconds,
             examples_per_second=position.asked / max(position.seconds, 1e-9),
             best=best is None or valid_loss < best.valid_loss,
@@ -233,12 +219,14 @@ class _Run:
         total, asked = 0.0, 0
         size = self.config.batch_size * self.valid_windows.shape[1]
         for at, (_, windows) in enumerate(by_length(self.valid_windows, size)):
+            if at % self.team.size != self.team.rank:
+                continue
             draws = generator(self.config.seed, "valid", at)
             batch = self.objective.batch(windows, self.model.items, draws)
-            count = int((batch.targets != PAD).sum())
-            total += self._loss(batch, draws).item() * count
-            asked += count
-        return total / max(1, asked)
+            total += self.model(batch, self._negatives(draws)).item() * batch.asked
+            asked += batch.asked
+        total, asked_by_all = self.team.summed(total, asked)
+        return total / max(1, asked_by_all)
 
     def resume(self) -> None:
         """Go back to where the checkpoint stands, if there is one."""
@@ -254,10 +242,19 @@ class _Run:
         load_optimizer(self.optimizer, part("optimizer", saved.tensors))
         position = saved.state["position"]
         reports = [EpochReport(**report) for report in position.pop("reports")]
-        self.position = _Position(**position, reports=reports)
+        self.position = Position(**position, reports=reports)
+
+    def agree(self) -> None:
+        """Raises PeterError where members stand at different places, having read different checkpoints."""
+        place = len(self.position.reports), self.position.step
+        if self.team.summed(*place) != [each * self.team.size for each in place]:
+            raise PeterError(
+                f"Workers found different states of {self.checkpoint}; "
+                "keep the store where all of them see it."
+            )
 
     def _write(self) -> None:
-        if self.checkpoint is None:
+        if self.checkpoint is None or not self.team.leads:
             return
         tensors = (
             prefixed("model", self.model.state_dict())

@@ -36,10 +36,10 @@ class PretrainModel(nn.Module):
         """E [V-4, C], without the reserved rows."""
         return self.body.item_embedding.weight[RESERVED:]
 
-    def loss(
+    def forward(
         self, batch: Batch, negatives: Negatives | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Mean over the asked places, in float32; `dtype` is that of the body's activations."""
+        """The mean loss over the asked places, in float32; `dtype` is that of the body's activations."""
         device = self.table.device
         targets = batch.targets.T.to(device)  # [L, B]
         asked = targets != PAD

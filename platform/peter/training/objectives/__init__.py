@@ -8,7 +8,7 @@ from torch import Tensor
 
 from peter import plugins
 from peter.config import PretrainConfig
-from peter.data.histories import Histories
+from peter.data.histories import PAD, Histories
 from peter.errors import InputError
 
 GROUP = "peter.objectives"
@@ -20,6 +20,11 @@ class Batch:
 
     inputs: Tensor  # [B, L] int64, left-padded
     targets: Tensor  # [B, L] int64
+
+    @property
+    def asked(self) -> int:
+        """How many places are asked about."""
+        return int((self.targets != PAD).sum())
 
 
 class Objective(Protocol):
