@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
+os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs beside tests starves them
 
 
 class Postgres:

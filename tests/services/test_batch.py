@@ -4,15 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import peter, started, wait_for, workers
 from small_workspace import PRETRAIN, QUICK, SHAPE, add_task, everything, train_task, url
 
 from peter.progress import Silent
@@ -20,14 +17,6 @@ from peter.services.migrate import migrate
 from peter.services.pretrain import pretrain
 from peter.services.train import Change, train_tasks
 from peter.services.workspace import Workspace
-
-PROGRAM = "from peter.cli.main import main; main()"
-
-
-def peter(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], cwd=place, capture_output=True, text=True, check=False
-    )
 
 
 def told(place: Path, name: str, version: int) -> dict[str, Any]:
@@ -106,34 +95,14 @@ def test_one_that_fails_leaves_the_others_alone(workspace: Workspace, place: Pat
 @pytest.mark.slow
 def test_stopped_by_a_signal_it_keeps_what_is_registered(place: Path) -> None:
     words = ["task", "train", "--all", "--seed", "6", "--set", "epochs=400", "--set", "patience=400"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words], cwd=place, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not _working(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    process = started(place, *words)
+    wait_for(lambda: workers(process.pid, "_done"))
     os.kill(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode not in (0, 2)
     assert "peter task train --all .." in said
     states = [run["state"] for run in everything(place)["run"] if run["kind"] == "train"]
     assert states == ["done", "done", "interrupted", "interrupted"]
-
-
-def _working(driver: int) -> bool:
-    """Whether a job of that driver has begun."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    above, workers = {}, []
-    for pid, parent, words in (line.split(None, 2) for line in listed.splitlines()[1:]):
-        above[int(pid)] = int(parent)
-        workers += [int(pid)] if words.startswith("ray::_done") else []
-    return any(driver in _ancestors(worker, above) for worker in workers)
-
-
-def _ancestors(pid: int, above: dict[int, int]) -> Iterator[int]:
-    while pid in above:
-        pid = above[pid]
-        yield pid
 
 
 class TestMigrate:
