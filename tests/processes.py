@@ -4,24 +4,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-PROGRAM = "from peter.cli.main import main; main()"
+PROGRAM = [sys.executable, "-c", "from peter.cli.main import main; main()"]
 
 
 def peter(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """What a command did."""
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], cwd=place, capture_output=True, text=True, check=False
+    return subprocess.run([*PROGRAM, *words], cwd=place, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def started(place: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command under way, in a process group of its own; it does not outlive the block."""
+    process = subprocess.Popen(
+        [*PROGRAM, *words],
+        cwd=place,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
     )
-
-
-def started(place: Path, *words: str) -> "subprocess.Popen[str]":
-    """A command under way."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words],
-        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def workers(driver: int, name: str) -> list[int]:

@@ -4,21 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
+from processes import started
 from small_workspace import everything, table_rows, url
 
 from peter.registry import patches, runs, trials
 from peter.registry.database import Registry
 from peter.services.searches import Plan
 
-PROGRAM = [sys.executable, "-c", "from peter.cli.main import main; main()"]
 TRIALS = 4
 LONG = """
 epochs = [24]  # so that there is time to stop it
@@ -118,20 +116,6 @@ def test_somebody_else_s_search_is_not_gone_on_with(refused, stopped: str, monke
     assert "--force" in refused("--resume", stopped)
 
 
-@contextmanager
-def started(place: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """A search under way in a process of its own."""
-    command = [*PROGRAM, "tune", *words]
-    process = subprocess.Popen(
-        command, cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def seen(place: Path) -> dict[str, Any]:
     registry = Registry(url(place))
     try:
@@ -155,7 +139,7 @@ def until_shown(place: Path, process: "subprocess.Popen[str]") -> None:
 def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signals) -> None:
     (place / "space.toml").write_text(LONG)
     words = ["gender", "--trials", str(TRIALS), "--space", "space.toml", "--seeds", "2", "--no-promote"]
-    with started(place, *words) as process:
+    with started(place, "tune", *words) as process:
         until_shown(place, process)
         if stop is signal.SIGINT:
             os.killpg(process.pid, stop)  # as a terminal does
@@ -172,8 +156,8 @@ def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signa
         assert err == f"Run {run['id']} was stopped; go on with `peter tune --resume {run['id']}`.\n"
     (place / "space.toml").unlink()  # the run knows it
 
-    again = [*PROGRAM, "tune", "--resume", str(run["id"]), "--json"]
-    done = subprocess.run(again, cwd=place, text=True, capture_output=True, check=False)
+    again = ["tune", "--resume", str(run["id"]), "--json"]
+    done = processes.peter(place, *again)
     assert (done.returncode, done.stderr) == (0, "")
     (tuned,) = json.loads(done.stdout)["tasks"]
     assert (tuned["run"], tuned["trials"], tuned["planned"]) == (run["id"], TRIALS, TRIALS)
@@ -196,6 +180,6 @@ def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signa
     chosen = {**made["config"]["options"], **made["fit"]}
     assert {key: chosen[key] for key in best} == best
 
-    refused = subprocess.run(again, cwd=place, text=True, capture_output=True, check=False)
+    refused = processes.peter(place, *again)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"Run {run['id']} is a tune that is done" in refused.stderr

@@ -1,7 +1,6 @@
 """Several tasks at once: what each becomes is what it would have become alone."""
 
 import json
-import os
 import shutil
 import signal
 from dataclasses import replace
@@ -95,10 +94,10 @@ def test_one_that_fails_leaves_the_others_alone(workspace: Workspace, place: Pat
 @pytest.mark.slow
 def test_stopped_by_a_signal_it_keeps_what_is_registered(place: Path) -> None:
     words = ["task", "train", "--all", "--seed", "6", "--set", "epochs=400", "--set", "patience=400"]
-    process = started(place, *words)
-    wait_for(lambda: workers(process.pid, "_done"))
-    os.kill(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    with started(place, *words) as process:
+        wait_for(lambda: workers(process.pid, "_done"))
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
     assert process.returncode not in (0, 2)
     assert "peter task train --all .." in said
     states = [run["state"] for run in everything(place)["run"] if run["kind"] == "train"]

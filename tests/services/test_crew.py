@@ -31,17 +31,17 @@ def test_a_crew_makes_the_same_backbone_whoever_is_killed(place: Path) -> None:
     alone = json.loads(peter(place, *WORDS, "--name", "alone", "--json").stdout)
     assert wanted["metrics"]["valid"]["loss"] == pytest.approx(alone["metrics"]["valid"]["loss"], rel=0.02)
 
-    process = started(place, *WORDS, "--name", "broken", "--workers", "2", "--json")
     run = rows(place, "run")[-1]["id"] + 1
     checkpoint = place / ".peter" / "store" / "runs" / str(run) / "checkpoint.safetensors"
-    wait_for(checkpoint.exists)
-    lost = workers(process.pid, "RayTrainWorker")
-    os.kill(lost[0], signal.SIGKILL)
-    wait_for(lambda: set(workers(process.pid, "RayTrainWorker")) - set(lost))
-    seen = checkpoint.stat().st_mtime_ns
-    wait_for(lambda: checkpoint.stat().st_mtime_ns != seen)  # the new ones are at work
-    os.kill(process.pid, signal.SIGTERM)
-    told, said = process.communicate(timeout=60)
+    with started(place, *WORDS, "--name", "broken", "--workers", "2", "--json") as process:
+        wait_for(checkpoint.exists)
+        lost = workers(process.pid, "RayTrainWorker")
+        os.kill(lost[0], signal.SIGKILL)
+        wait_for(lambda: set(workers(process.pid, "RayTrainWorker")) - set(lost))
+        seen = checkpoint.stat().st_mtime_ns
+        wait_for(lambda: checkpoint.stat().st_mtime_ns != seen)  # the new ones are at work
+        process.send_signal(signal.SIGTERM)
+        told, said = process.communicate(timeout=60)
     assert (process.returncode, told) == (1, "")
     assert f"peter backbone pretrain --resume {run}" in said
     assert rows(place, "run")[-1]["state"] == "interrupted"

@@ -1,25 +1,21 @@
 """Tuning really searches, over Ray, and says nothing but its own."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import peter
 from small_workspace import everything
 
 TRIALS = 3
-PROGRAM = "from peter.cli.main import main; main()"
 
 
 @pytest.mark.slow
 def test_tuning_registers_its_trials_and_a_version_of_each_task(place: Path) -> None:
     before = everything(place)
     words = ["tune", "gender", "tier", "--trials", str(TRIALS), "--seed", "5", "--search", "random", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], cwd=place, capture_output=True, text=True, check=False
-    )
+    done = peter(place, *words)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)["tasks"]
     assert [task["name"] for task in found] == ["gender", "tier"]
