@@ -12,6 +12,20 @@ from ._output import Document, Drawing, facts, show, table
 
 app = noun("Import event logs and look at them.")
 
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE..", help="CSV, TSV, Parquet or RecBole .inter, one header for all."),
+]
+UserOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of user ids; the usual names need none.")
+]
+ItemOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of item ids; the usual names need none.")
+]
+TimeOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of times; the usual names need none.")
+]
+
 
 @app.command("list", epilog="Example: peter data list --json")
 def list_(
@@ -38,20 +52,11 @@ def show_(
 
 @app.command("import", epilog="Example: peter data import ratings.csv --name movies --item movie_id")
 def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE..", help="CSV, TSV, Parquet or RecBole .inter, one header for all."),
-    ],
+    files: FilesArgument,
     name: Annotated[str, typer.Option("--name", help="What to call the event log.")],
-    user: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of user ids; the usual names need none.")
-    ] = None,
-    item: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of item ids; the usual names need none.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of times; the usual names need none.")
-    ] = None,
+    user: UserOption = None,
+    item: ItemOption = None,
+    time: TimeOption = None,
     min_user_count: Annotated[int, typer.Option(min=1, help="Leave out users with fewer events.")] = 1,
     min_item_count: Annotated[int, typer.Option(min=1, help="Leave out items with fewer events.")] = 1,
     registry: RegistryOption = DEFAULT_REGISTRY,
@@ -80,12 +85,37 @@ def import_(
     show(log, json, _drawn_import)
 
 
+@app.command(epilog="Example: peter data append movies ratings-2025-01.csv")
+def append(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The event log, without a version.")],
+    files: FilesArgument,
+    user: UserOption = None,
+    item: ItemOption = None,
+    time: TimeOption = None,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add files to an event log: its next version.
+
+    Tasks answer from it; what is stored stays until `peter profile materialize`. A file whose events the log
+    was given before is left out.
+    """
+    from peter.services import events
+
+    from ._progress import progress
+
+    workspace = open_workspace(registry, store)
+    log = events.append_events(workspace, name, files, user, item, time, progress())
+    show(log, json, _drawn_append)
+
+
 def _drawn_list(document: Document) -> Drawing:
     counts = ("users", "items", "events")
     yield table(
-        ["event log", *counts],
+        ["event log", "appended to", *counts],
         (
-            [f"{log['name']}@{log['version']}", *(log[count] for count in counts)]
+            [f"{log['name']}@{log['version']}", log["parent"], *(log[count] for count in counts)]
             for log in document["event_logs"]
         ),
         right=counts,
@@ -93,12 +123,19 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_log(log: Document) -> Drawing:
-    yield facts({**log, **{name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}})
+    moments = {name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}
+    report = {**log["report"], "files": len(log["report"].get("files", ()))}
+    yield facts({**log, **moments, "report": report})
 
 
 def _drawn_import(log: Document) -> Drawing:
     yield from _drawn_log(log)
     yield f"Next: peter backbone pretrain {log['name']}"
+
+
+def _drawn_append(log: Document) -> Drawing:
+    yield from _drawn_log(log)
+    yield "Next: peter profile materialize, so that stored answers know of it, too."
 
 
 def _moment(at: int, unit: str) -> str:

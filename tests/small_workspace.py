@@ -20,13 +20,18 @@ from peter.services.workspace import Workspace
 
 TASKS = {"gender": 2, "tier": 4}  # classes: the users' hidden types, modulo so many
 ODD = {"u0000001": "007", "u0000002": "7", "u0000003": "NA"}  # ids that a careless reader would change
+LATER = {  # user -> item, time of what happens after the import: of old users and of a new one
+    "007": [("i0000001", 1_900_000_000), ("novel", 1_900_000_001)],
+    "7": [("i0000002", 5)],  # before everything else
+    "zoe": [("i0000003", 1_900_000_000), ("novel", 1_900_000_002), ("i0000001", 1_900_000_003)],
+}
 SHAPE = BackboneConfig(channels=8, blocks=2, max_length=20)
 PRETRAIN = PretrainConfig(epochs=2, threads=1)
 QUICK = ["epochs=1", "threads=1"]
 
 
 def write_files(directory: Path) -> None:
-    """events.csv, and a label file for each of TASKS."""
+    """events.csv, later.csv to append to it, and a label file for each of TASKS."""
     people = Population.draw(World(items=40, types=4, seed=1), users=300, length=(8, 30))
     people.write_events(directory / "events.csv")
     for task, classes in TASKS.items():
@@ -34,6 +39,8 @@ def write_files(directory: Path) -> None:
     for path in directory.glob("*.csv"):
         table = pl.read_csv(path)
         table.with_columns(pl.col("user_id").replace(ODD)).write_csv(path)
+    later = [f"{user},{item},{time}" for user, events in LATER.items() for item, time in events]
+    (directory / "later.csv").write_text("\n".join(["user_id,item_id,timestamp", *later]) + "\n")
 
 
 def pretrained(directory: Path) -> Workspace:

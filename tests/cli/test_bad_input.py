@@ -13,6 +13,7 @@ from peter.registry import backbones, event_logs, patches, profiles
 
 QUICK = ["--set", "epochs=1", "--set", "threads=1"]
 IMPORT = ["data", "import", "--name", "other"]
+APPEND = ["data", "append", "clicks"]
 ADD = ["task", "add", "other", *QUICK, "--labels"]
 PRETRAIN = ["backbone", "pretrain", "clicks", "--name", "other", *QUICK, "--channels", "8", "--blocks", "2"]
 QUERY = ["profile", "query"]
@@ -64,6 +65,12 @@ WORDS = {
     "a column that is not there": ([*IMPORT, "events.csv", "--item", "sku"], "has no column sku"),
     "one column for two": ([*IMPORT, "events.csv", "--time", "item_id"], "cannot be two of"),
     "too much left out": ([*IMPORT, "events.csv", "--min-user-count", "999"], "lower --min-item-count"),
+    "no log to append to": (["data", "append", "click", "events.csv"], "did you mean clicks?"),
+    "a version to append to": (["data", "append", "clicks@1", "events.csv"], "the name alone, clicks"),
+    "a path to append to": (["data", "append", "../x", "events.csv"], "'../x' is not a reference"),
+    "nothing to append": ([*APPEND, "nosuch.csv"], "no file nosuch.csv"),
+    "a file appended twice": ([*APPEND, "gender.csv", "gender.csv"], "is given twice"),
+    "no times to append": ([*APPEND, "gender.csv", "--item", "gender"], "has no column timestamp"),
     "a hostile log": (["data", "import", "events.csv", "--name", "../x"], "'../x' cannot name an event log"),
     "a hostile backbone": ([*PRETRAIN, "--name", "../x"], "'../x' cannot name a backbone"),
     "no such label column": ([*ADD, "gender.csv", "--column", "age"], "has no column age"),
@@ -182,6 +189,7 @@ def refused(peter, place: Path) -> Callable[..., str]:
 def test_events_that_cannot_be_imported(refused, place: Path, change: Change, said: str) -> None:
     (place / "bad.csv").write_bytes(change((place / "events.csv").read_bytes()))
     assert said in refused(*IMPORT, "bad.csv")
+    assert said in refused(*APPEND, "bad.csv")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +260,7 @@ READERS = [
     ("labels", ["task", "train", "gender"]),
     ("events", [*ADD, "gender.csv"]),
     ("events", PRETRAIN),
+    ("events", [*APPEND, "later.csv"]),
     ("vocabulary", PRETRAIN),
     ("profiles", ["profile", "get", "7"]),
     ("profiles", [*QUERY, "true"]),

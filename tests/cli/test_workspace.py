@@ -47,6 +47,7 @@ def test_an_empty_workspace_lists_nothing(peter, words, key):
     [
         ["data", "list"],
         ["data", "import", "events.csv", "--name", "movies"],
+        ["data", "append", "movies", "events.csv"],
         ["backbone", "list"],
         ["backbone", "pretrain", "movies"],
         ["task", "list"],

@@ -71,6 +71,21 @@ def test_writing_to_the_mapped_arrays_never_reaches_the_file(made: ImportedEvent
     assert made.sequences.read_bytes() == content
 
 
+def test_items_that_a_model_does_not_know_are_unknown_to_it_alone(log: EventLog) -> None:
+    everybody = np.arange(len(log))
+    before = log.histories(everybody).items
+    size = log.vocabulary.size
+    view = log.known_to(size - 1)
+    assert view.items is log.items
+    assert view.user_ids == log.user_ids
+    expected = before.where(before < size - 1, UNK)
+    assert UNK in expected
+    assert view.histories(everybody).items.tolist() == expected.tolist()
+    assert view.histories(everybody, np.full(len(log), 99)).items.tolist() == expected.tolist()
+    for whole in (log, log.known_to(size)):
+        assert whole.histories(everybody).items.tolist() == before.tolist()
+
+
 def test_files_need_no_ending(made: ImportedEvents, tmp_path: Path) -> None:
     bare = [shutil.copy(path, tmp_path / path.name[:3]) for path in (made.sequences, made.users, made.items)]
     assert len(EventLog.open(*map(Path, bare))) == 3

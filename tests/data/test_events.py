@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from peter.data import sequences, spool
+from peter.data import events, sequences, spool
 from peter.data.event_log import EventLog
 from peter.data.events import ImportedEvents, import_events
 from peter.data.sequences import stable_order
@@ -57,7 +58,7 @@ def test_users_are_sorted_by_id_and_items_by_falling_count_then_id(
     ]
     assert (made.users_count, made.items_count, made.events_count) == (3, 4, 5)
     assert (made.first_at, made.last_at, made.time_unit) == (1, 5, "number")
-    assert made.report == {"rows": 5, "dropped": {"rare item": 0, "rare user": 0}}
+    assert made.report == {"rows": 5, "dropped": {"rare item": 0, "rare user": 0}, "files": ANY}
 
 
 def test_events_of_one_time_keep_the_order_of_the_files(
@@ -110,7 +111,8 @@ def test_rare_items_go_first_and_then_the_users_left_rare(write: Callable[..., P
     made = make(write(text), min_item_count=2, min_user_count=2)
     assert pl.read_parquet(made.users)["user_id"].to_list() == ["u", "w"]
     assert pl.read_parquet(made.items)["count"].to_list() == [0, 0, 0, 0, 2, 2]  # of the log, without v
-    assert made.report == {"rows": 7, "dropped": {"rare item": 2, "rare user": 1}}
+    assert made.report["rows"] == 7
+    assert made.report["dropped"] == {"rare item": 2, "rare user": 1}
     with pytest.raises(InputError, match="--min-item-count"):
         make(write(text), min_item_count=9)
 
@@ -142,7 +144,48 @@ def test_appending_keeps_every_row_that_was_given(
     names = [[each.vocabulary.item_ids[row] for row in each.items] for each in (log, whole)]
     assert names[0] == names[1]
     report = make(new, base=base, min_user_count=3, min_item_count=2).report
-    assert report == {"rows": 5, "dropped": {"rare item": 1, "rare user": 0}}  # d; v stays, having been there
+    assert report["rows"] == 5
+    assert report["dropped"] == {"rare item": 1, "rare user": 0}  # d; v stays, having been there
+
+
+def test_a_file_is_known_by_what_its_events_say(
+    write: Callable[..., Path], make: Make, tmp_path: Path
+) -> None:
+    def name(path: Path, **columns: str) -> str:
+        (found,) = make(path, **columns).report["files"]
+        return found
+
+    first = write(HEAD + "u,a,5\nub,c,6\n")
+    table = pl.read_csv(first, infer_schema=False).select("timestamp", who="user_id", item_id="item_id")
+    table.write_parquet(tmp_path / "events.parquet")
+    assert name(tmp_path / "events.parquet", user="who") == name(first)
+    same = {name(first), name(write(HEAD + "u,a,5.0\nub,c,6\n", "same.csv"))}
+    others = [
+        "u,a,5\nub,c,7\n",
+        "u,a,5\nu,bc,6\n",
+        "ub,c,6\nu,a,5\n",
+        "u,a,5\nub,c,6\nub,c,6\n",
+        "u,c,5\nub,a,6\n",
+    ]
+    for number, text in enumerate(others):
+        assert len(same | {name(write(HEAD + text, f"{number}.csv"))}) == 2
+    assert name(first, user="item_id", item="user_id") not in same
+
+
+def test_a_known_file_is_left_out(
+    write: Callable[..., Path], make: Make, log_of: Callable[..., EventLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_RUN", 2)
+    old = write(HEAD + "u,a,5\nv,b,6\nu,a,7\n", "old.csv")
+    again = write(HEAD + "w,d,1\nu,c,4\n", "again.csv")
+    new = write(HEAD + "u,e,4\n", "new.csv")
+    base = log_of(old, again)
+    known = make(old, again).report["files"]
+    made = make(again, new, old, base=base, known=known)
+    assert files(made) == files(make(new, base=base))
+    assert made.report == make(new, base=base).report
+    assert (made.events_count, len(made.report["files"])) == (6, 1)
+    assert files(make(old, again, base=base, known=known)) == files(make(old, again))
 
 
 def test_appended_times_must_be_of_the_same_kind(

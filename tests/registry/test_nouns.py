@@ -45,6 +45,28 @@ def test_versions_of_a_name_count_from_one_and_names_are_independent(registry: R
         assert [log.name for log in event_logs.every(session)] == ["books", "movies", "movies"]
 
 
+def test_appended_versions_form_a_line_that_an_import_begins(registry: Registry) -> None:
+    def fill(session: Session) -> None:
+        parents = {"movies@1": None, "movies@2": "movies@1", "movies@3": None, "movies@4": "movies@2"}
+        for number, parent in enumerate(parents.values()):
+            base = event_logs.get(session, parent).id if parent else None
+            log = rows.event_log(sha256=rows.sha(f"sequences {number}"), parent_id=base)
+            event_logs.add(session, log, "ann")
+        event_logs.add(session, rows.event_log("books"), "ann")
+
+    registry.write(fill)
+    with registry.read() as session:
+        logs = {log.reference: log for log in event_logs.every(session)}
+        newest = {name: event_logs.newest(session, log).reference for name, log in logs.items()}
+        line = [log.reference for log in event_logs.lineage(session, logs["movies@4"])]
+    assert newest == {
+        "books@1": "books@1", "movies@1": "movies@4", "movies@2": "movies@4", "movies@3": "movies@3",
+        "movies@4": "movies@4",
+    }  # fmt: skip
+    assert line == ["movies@4", "movies@2", "movies@1"]
+    assert registry.write(lambda session: event_logs.hold(session, "movies")).version == 4
+
+
 @pytest.mark.parametrize("reference", ["movie", "movies@7", "movies@champion"])
 def test_an_unknown_reference_names_what_is_near(registry: Registry, reference: str) -> None:
     registry.write(rows.world)

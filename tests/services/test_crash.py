@@ -23,6 +23,7 @@ from peter.services.workspace import Workspace
 SMALL = "--channels 8 --blocks 2 --epochs 3 --set threads=1"
 COMMANDS = {
     "data.import": "data import events.csv --name again --min-user-count 10",
+    "data.append": "data append clicks later.csv",
     "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
     "task.add": "task add other --labels gender.csv --seed 3 --set epochs=1 --set threads=1",
     "profile.materialize": "profile materialize --tasks tier",
@@ -30,6 +31,10 @@ COMMANDS = {
 POINTS = [
     "data.import:written",
     "data.import:stored",
+    "data.import:registered",
+    "data.append:written",
+    "data.append:stored",
+    "data.append:registered",
     "backbone.pretrain:epoch1",
     "backbone.pretrain:epoch2",
     "backbone.pretrain:trained",
@@ -118,7 +123,8 @@ def test_every_point_is_tested() -> None:
     found = {
         point for path in sources for point in re.findall(r'faults\.reach\(f?"(.+?)"\)', path.read_text())
     }
-    assert found == {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS}
+    written = {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS}
+    assert found == {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
 
 
 @pytest.mark.slow

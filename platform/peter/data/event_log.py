@@ -1,5 +1,6 @@
 """Event log: every user's events in time order, mapped from files into memory."""
 
+import copy
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from peter.data.histories import Histories
+from peter.data.histories import UNK, Histories
 from peter.data.sequences import METADATA_KEY
 from peter.data.timestamps import TimeUnit
 from peter.data.vocabulary import Vocabulary
@@ -24,6 +25,8 @@ _DTYPES = {"offsets": torch.int64, "timestamps": torch.int64, "items": torch.int
 
 class EventLog:
     """U users (sorted by id) and their N events; user u owns events offsets[u]:offsets[u+1]."""
+
+    _known: int | None = None  # item rows that the histories may hold, where not all
 
     def __init__(
         self, tensors: dict[str, Tensor], time_unit: TimeUnit, users: pl.Series, vocabulary: Vocabulary
@@ -72,6 +75,15 @@ class EventLog:
         """[U] ids, sorted; a user's place is its row."""
         return self._users.to_list()
 
+    def known_to(self, items: int) -> "EventLog":
+        """The log as a model with V = `items` item rows reads it: in histories, later items are UNK.
+
+        The arrays are those of this log, neither copied nor changed.
+        """
+        view = copy.copy(self)
+        view._known = items
+        return view
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """[U] events a user."""
@@ -100,7 +112,10 @@ class EventLog:
             length = self._earlier(start, length, before)
         offsets = np.concatenate([[0], length.cumsum()])  # [B+1]
         at = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
-        return Histories(torch.from_numpy(self.items[at].astype(np.int64)), torch.from_numpy(offsets))
+        items = self.items[at].astype(np.int64)
+        if self._known is not None:
+            items[items >= self._known] = UNK
+        return Histories(torch.from_numpy(items), torch.from_numpy(offsets))
 
     def _earlier(
         self, start: npt.NDArray[np.int64], length: npt.NDArray[np.int64], before: npt.NDArray[np.int64]

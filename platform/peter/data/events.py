@@ -1,6 +1,6 @@
 """Import of events: files of who did what when become one event log, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ import polars as pl
 
 from peter.data import formats
 from peter.data.event_log import EventLog
+from peter.data.fingerprint import Fingerprint
 from peter.data.formats import Table
 from peter.data.histories import RESERVED
 from peter.data.sequences import Sequences
@@ -23,6 +24,7 @@ from peter.progress import Progress
 
 _FLAG = "name the right one with --{} NAME"
 _UNITS = {"number": "plain numbers", "us": "dates"}
+_RUN = 1 << 21  # events of the base that are copied at a time
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ImportedEvents:
     first_at: int  # in `time_unit`
     last_at: int
     time_unit: TimeUnit
-    report: dict[str, Any]  # JSON: rows read, events dropped by reason
+    report: dict[str, Any]  # JSON: rows read, events dropped by reason, fingerprints of the files
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class _Source:
         _, (*_, sample) = next(iter(table.rows(columns)))
         return cls(table, columns, time_format(sample))
 
-    def events(self, spool: Spool) -> Iterator[pl.DataFrame]:
+    def events(self, spool: Spool, fingerprint: Fingerprint) -> Iterator[pl.DataFrame]:
         """Batches of user codes, item codes, timestamps; raises for an empty id or a time that is none."""
         user, item, time = map(pl.col, self.columns)
         for batch in self.table.batches(self.columns):
@@ -82,6 +84,7 @@ class _Source:
             )
             if events["timestamps"].null_count() or events["empty"].any():
                 self._blame()
+            fingerprint.add(batch[self.columns[0]], batch[self.columns[1]], events["timestamps"])
             yield events
 
     def _blame(self) -> NoReturn:
@@ -123,6 +126,7 @@ def import_events(
     work_dir: Path,
     progress: Progress,
     base: EventLog | None = None,
+    known: Collection[str] = (),
 ) -> ImportedEvents:
     """Read events from files into one event log; the same events give the same bytes.
 
@@ -135,6 +139,7 @@ def import_events(
         user: name of the column, where it is not a usual one (`formats.USER`); also `item`, `time`.
         work_dir: an existing folder for the results; they are as large as 12 bytes an event.
         base: the event log that is appended to.
+        known: fingerprints of files whose events `base` was given before; they are left out.
 
     Raises:
         InputError: a file cannot be used, or no event is left.
@@ -145,14 +150,28 @@ def import_events(
     with Spool(work_dir) as spool:
         if base:
             _spool_base(spool, base)
-        with progress.bar("reading", unit="events") as bar:
-            for source in sources:
-                for batch in source.events(spool):
-                    spool.append(*(batch[name].to_numpy() for name in ("users", "items", "timestamps")))
-                    bar.advance(len(batch))
+        fingerprints = _read(spool, sources, known, progress)
         _check_ids(spool, sources)
         kept = _keep(spool, min_user_count, min_item_count, base)
+        kept.report["files"] = fingerprints
         return _write(spool, kept, unit, work_dir, progress)
+
+
+def _read(spool: Spool, sources: Sequence[_Source], known: Collection[str], progress: Progress) -> list[str]:
+    """Spool the events of every file that is not `known`; the fingerprints of those files."""
+    fingerprints = []
+    with progress.bar("reading", unit="events") as bar:
+        for source in sources:
+            first, fingerprint = len(spool), Fingerprint()
+            for batch in source.events(spool, fingerprint):
+                spool.append(*(batch[name].to_numpy() for name in ("users", "items", "timestamps")))
+                bar.advance(len(batch))
+            if fingerprint.hex in known:
+                spool.forget_from(first)
+                progress.say(f"The events of {source.table.path} are there already; it is left out.")
+            else:
+                fingerprints.append(fingerprint.hex)
+    return fingerprints
 
 
 def _check_paths(paths: Sequence[Path]) -> None:
@@ -180,8 +199,11 @@ def _spool_base(spool: Spool, base: EventLog) -> None:
         (spool.item_codes, base.vocabulary.item_ids[RESERVED:]),
     ):
         pl.select(codes.of(pl.lit(pl.Series(ids, dtype=pl.String))))
-    users = np.repeat(np.arange(len(base), dtype=np.uint32), base.lengths)
-    spool.append(users, base.items - RESERVED, base.timestamps)
+    for first in range(0, len(base.items), _RUN):
+        run = slice(first, first + _RUN)
+        at = np.arange(first, first + len(base.items[run]))
+        users = np.searchsorted(base.offsets, at, side="right") - 1
+        spool.append(users, base.items[run] - RESERVED, base.timestamps[run])
 
 
 def _check_ids(spool: Spool, sources: Sequence[_Source]) -> None:

@@ -101,7 +101,8 @@ def match(
     if 2 * len(missing) > len(rows):
         raise InputError(
             f"{len(missing)} of the {len(rows)} users with a {labels.column} have no events, "
-            f"{labels.users[missing[0]]!r} for one; check that both files write user ids in the same way."
+            f"{labels.users[missing[0]]!r} for one; check that both files write user ids in the same way, "
+            "and that the backbone was trained on a version of the log that has them."
         )
     return rows[kept], kept, {"users": len(rows), "without_events": len(missing)}
 

@@ -60,6 +60,12 @@ class Spool:
             self._files[name].write(np.ascontiguousarray(values, kind).data)
         self._events += len(users)
 
+    def forget_from(self, event: int) -> None:
+        """Keep only the first `event` events; the codes of ids stay given."""
+        for kind, file in zip(_COLUMNS.values(), self._files.values(), strict=True):
+            file.truncate(file.seek(event * np.dtype(kind).itemsize))
+        self._events = event
+
     def runs(self) -> Iterator[tuple[Ints, Ints, Ints]]:
         """All events in order, a bounded number at a time: user codes, item codes, timestamps."""
         for file in self._files.values():

@@ -35,6 +35,34 @@ def get(session: Session, reference: str) -> EventLog:
     return rows.find(session, EventLog, reference, "event log")
 
 
+def hold(session: Session, name: str) -> EventLog:
+    """The newest version of a name, and it stays that until this transaction ends. Raises UnknownName."""
+    rows.lock(session, "event_log", name)
+    return get(session, name)
+
+
+def lineage(session: Session, log: EventLog) -> list[EventLog]:
+    """`log`, the version that it was appended to, and so on back to an import."""
+    versions = {each.id: each for each in _versions(session, log.name)}
+    found = [log]
+    while (parent := found[-1].parent_id) is not None:
+        found.append(versions[parent])
+    return found
+
+
+def newest(session: Session, log: EventLog) -> EventLog:
+    """The newest version that `log` became by appending; `log` itself where nothing was appended."""
+    line = {log.id: log}
+    for later in _versions(session, log.name):  # a parent comes before what was appended to it
+        if later.parent_id in line:
+            line[later.id] = later
+    return list(line.values())[-1]
+
+
+def _versions(session: Session, name: str) -> Sequence[EventLog]:
+    return session.scalars(select(EventLog).where(EventLog.name == name).order_by(EventLog.version)).all()
+
+
 def every(session: Session) -> Sequence[EventLog]:
     """All versions of all event logs, by name and version."""
     return session.scalars(select(EventLog).order_by(EventLog.name, EventLog.version)).all()

@@ -1,14 +1,15 @@
-"""Event logs: importing the files of what users did, and what there is to know about them."""
+"""Event logs: importing and appending the files of what users did, and what there is to know about them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from peter import faults
+from peter.errors import InputError
 from peter.progress import Progress
-from peter.registry import event_logs, models, names
+from peter.registry import event_logs, models, names, references
 from peter.services.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,52 +34,146 @@ def import_events(
     """
     from peter.data import events
 
-    names.check("an event log", name)
-    with workspace.objects.workspace() as directory:
-        made = events.import_events(
+    def read(directory: Path) -> "ImportedEvents":
+        return events.import_events(
             paths, user=user, item=item, time=time, min_user_count=min_user_count,
             min_item_count=min_item_count, work_dir=directory, progress=progress,
         )  # fmt: skip
-        faults.reach("data.import:written")
-        with workspace.objects.holding():
-            return _document(_registered(workspace, name, made))
+
+    names.check("an event log", name)
+    made = _made(workspace, "import", name, None, read)
+    assert made is not None  # nothing can come before an import
+    return show_events(workspace, made.reference)
 
 
-def _registered(workspace: Workspace, name: str, made: "ImportedEvents") -> models.EventLog:
-    put = workspace.objects.put_file
-    sha256, users, vocabulary = put(made.sequences), put(made.users), put(made.items)
-    faults.reach("data.import:stored")
+def append_events(
+    workspace: Workspace,
+    name: str,
+    paths: Sequence[Path],
+    user: str | None,
+    item: str | None,
+    time: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Make the next version of an event log: all that its newest version holds, and the events of files.
 
-    def register(session: Session) -> models.EventLog:
-        for log in event_logs.every(session):
-            known = (log.name, log.sha256, log.users_sha256, log.vocab_sha256)
-            if known == (name, sha256, users, vocabulary):
-                return log
-        row = models.EventLog(
-            name=name, sha256=sha256, users_sha256=users, vocab_sha256=vocabulary,
-            users=made.users_count, items=made.items_count, events=made.events_count,
-            first_at=made.first_at, last_at=made.last_at, time_unit=made.time_unit, report=made.report,
+    Rows of items stay what they are. A file whose events came into the log before, by an import or by an
+    append, is left out; where no other is given, the newest version is the answer.
+
+    Raises:
+        UnknownName: no such event log.
+        InputError: a file or column cannot be used; nothing was changed.
+    """
+    _require_no_version(name)
+    made = None
+    while made is None:  # another program appended meanwhile: read its version, and append to that
+        made = _appended(workspace, name, paths, user, item, time, progress)
+    return show_events(workspace, made.reference)
+
+
+def _appended(
+    workspace: Workspace,
+    name: str,
+    paths: Sequence[Path],
+    user: str | None,
+    item: str | None,
+    time: str | None,
+    progress: Progress,
+) -> models.EventLog | None:
+    from peter.data import events
+    from peter.services.logs import open_log
+
+    with workspace.registry.read() as session:
+        base = event_logs.get(session, name)
+        line = event_logs.lineage(session, base)
+    known = {file for log in line for file in log.report.get("files", ())}  # old imports have none
+
+    def read(directory: Path) -> "ImportedEvents":
+        return events.import_events(
+            paths, user=user, item=item, time=time, work_dir=directory, progress=progress,
+            base=open_log(workspace, base), known=known,
         )  # fmt: skip
-        return event_logs.add(session, row, workspace.actor)
 
-    return workspace.registry.write(register)
+    return _made(workspace, "append", name, base, read)
+
+
+def _require_no_version(name: str) -> None:
+    wanted = references.parse(name)
+    if str(wanted) != wanted.name:
+        raise InputError(
+            f"Events are appended to the newest version, not to {name}; give the name alone, {wanted.name}."
+        )
+
+
+def _made(
+    workspace: Workspace,
+    verb: str,
+    name: str,
+    base: models.EventLog | None,
+    read: Callable[[Path], "ImportedEvents"],
+) -> models.EventLog | None:
+    """Read files in a folder for the time being, store what they become and register it.
+
+    Returns:
+        None: `base` is the newest version no longer, so that what another appended would be lost.
+    """
+    with workspace.objects.workspace() as directory:
+        made = read(directory)
+        faults.reach(f"data.{verb}:written")
+        with workspace.objects.holding():
+            put = workspace.objects.put_file
+            objects = [put(path) for path in (made.sequences, made.users, made.items)]
+            faults.reach(f"data.{verb}:stored")
+            row = workspace.registry.write(
+                lambda session: _registered(session, name, base, made, objects, workspace.actor)
+            )
+    faults.reach(f"data.{verb}:registered")
+    return row
+
+
+def _registered(
+    session: Session,
+    name: str,
+    base: models.EventLog | None,
+    made: "ImportedEvents",
+    objects: Sequence[str],
+    actor: str,
+) -> models.EventLog | None:
+    if base and event_logs.hold(session, name).id != base.id:
+        return None
+    for log in [base] if base else event_logs.every(session):
+        if (log.name, log.sha256, log.users_sha256, log.vocab_sha256) == (name, *objects):
+            return log
+    sequences, users, vocabulary = objects
+    row = models.EventLog(
+        name=name, sha256=sequences, users_sha256=users, vocab_sha256=vocabulary,
+        users=made.users_count, items=made.items_count, events=made.events_count,
+        first_at=made.first_at, last_at=made.last_at, time_unit=made.time_unit, report=made.report,
+        parent_id=base.id if base else None,
+    )  # fmt: skip
+    return event_logs.add(session, row, actor)
 
 
 def list_events(workspace: Workspace) -> dict[str, Any]:
-    """`{event_logs: [{name, version, users, items, events, ..}]}`."""
+    """`{event_logs: [{name, version, parent, users, items, events, ..}]}`."""
     with workspace.registry.read() as session:
-        return {"event_logs": [_document(log) for log in event_logs.every(session)]}
+        return {"event_logs": [_document(session, log) for log in event_logs.every(session)]}
 
 
 def show_events(workspace: Workspace, reference: str) -> dict[str, Any]:
-    """One event log version. Raises UnknownName."""
+    """One event log version; `parent` is the version that it was appended to. Raises UnknownName."""
     with workspace.registry.read() as session:
-        return _document(event_logs.get(session, reference))
+        return _document(session, event_logs.get(session, reference))
 
 
-def _document(log: models.EventLog) -> dict[str, Any]:
+def _document(session: Session, log: models.EventLog) -> dict[str, Any]:
+    parent = session.get_one(models.EventLog, log.parent_id).reference if log.parent_id else None
     fields = (
-        "name", "version", "users", "items", "events", "first_at", "last_at", "time_unit",
-        "sha256", "vocab_sha256", "report",
+        "users", "items", "events", "first_at", "last_at", "time_unit", "sha256", "vocab_sha256", "report",
     )  # fmt: skip
-    return {field: getattr(log, field) for field in fields}
+    return {
+        "name": log.name,
+        "version": log.version,
+        "parent": parent,
+        **{field: getattr(log, field) for field in fields},
+    }

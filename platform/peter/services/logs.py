@@ -1,7 +1,7 @@
 """Opening registered event logs."""
 
 from peter.data.event_log import EventLog
-from peter.registry import models
+from peter.registry import event_logs, models
 from peter.services.workspace import Workspace
 
 
@@ -9,3 +9,9 @@ def open_log(workspace: Workspace, row: models.EventLog) -> EventLog:
     """The event log behind a row, its arrays mapped into memory. Raises CorruptObject."""
     path = workspace.objects.path
     return EventLog.open(path(row.sha256), path(row.users_sha256), path(row.vocab_sha256))
+
+
+def newest_log(workspace: Workspace, row: models.EventLog) -> models.EventLog:
+    """The version of an event log that has all that was appended to `row` since."""
+    with workspace.registry.read() as session:
+        return event_logs.newest(session, row)

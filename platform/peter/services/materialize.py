@@ -40,7 +40,12 @@ def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Pro
 
 
 def _table(
-    workspace: Workspace, patch: models.Patch, answerer: Answerer, log: EventLog, progress: Progress
+    workspace: Workspace,
+    patch: models.Patch,
+    answerer: Answerer,
+    scored: models.EventLog,
+    log: EventLog,
+    progress: Progress,
 ) -> dict[str, Any]:
     as_of = utc_now()
     with workspace.objects.workspace() as directory:
@@ -52,9 +57,7 @@ def _table(
 
             def register(session: Session) -> None:
                 row = session.get_one(models.Patch, patch.id)
-                profiles.replace(
-                    session, row, row.backbone.event_log, sha256, len(log), as_of, workspace.actor
-                )
+                profiles.replace(session, row, scored, sha256, len(log), as_of, workspace.actor)
 
             workspace.registry.write(register)
     return {"task": patch.task.name, **provenance(patch, as_of), "users": len(log), "sha256": sha256}
