@@ -68,6 +68,9 @@ RayOption = Annotated[
         "--ray", envvar="RAY_ADDRESS", metavar="ADDRESS", help="A Ray cluster; this machine if not given."
     ),
 ]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes that share the work, connected by Ray.")
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also where another owner's task is changed; the audit keeps it.")
 ]

@@ -17,6 +17,7 @@ from ._options import (
     SeedOption,
     SetOption,
     StoreOption,
+    WorkersOption,
     open_workspace,
 )
 from ._output import Document, Drawing, facts, minute, show, table
@@ -68,9 +69,7 @@ def pretrain(
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = PretrainConfig.epochs,
     seed: SeedOption = PretrainConfig.seed,
     settings: SetOption = None,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes that share each step, connected by Ray.")
-    ] = 1,
+    workers: WorkersOption = 1,
     ray: RayOption = None,
     resume: Annotated[
         int | None, typer.Option("--resume", metavar="RUN", help="Go on with this interrupted run.")

@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from ._cards import card
-from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
+from ._options import (
+    DEFAULT_REGISTRY,
+    JsonOption,
+    RayOption,
+    RegistryOption,
+    StoreOption,
+    WorkersOption,
+    open_workspace,
+)
 from ._output import Document, Drawing, facts, minute, show, table
 
 app = typer.Typer(help="Read what all tasks say about users.", no_args_is_help=True, rich_markup_mode=None)
@@ -56,17 +64,24 @@ def materialize(
     tasks: Annotated[
         str | None, typer.Option("--tasks", metavar="NAME,NAME..", help="These tasks only; all if not given.")
     ] = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Only new champions, and users with events since.")
+    ] = False,
+    workers: WorkersOption = 1,
+    ray: RayOption = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score every user and store the answers."""
+    from peter.services.crew import Crew
     from peter.services.materialize import materialize
 
     from ._progress import progress
 
     chosen = None if tasks is None else tasks.split(",")
-    show(materialize(open_workspace(registry, store), chosen, progress()), json, _drawn_tables)
+    workspace, crew = open_workspace(registry, store), Crew(workers, ray)
+    show(materialize(workspace, chosen, progress(), incremental, crew), json, _drawn_tables)
 
 
 @app.command(epilog="Example: peter profile export profiles.parquet")
@@ -96,12 +111,16 @@ def _drawn_users(document: Document) -> Drawing:
 
 def _drawn_tables(document: Document) -> Drawing:
     yield table(
-        ["patch", "backbone", "users", "as of (UTC)"],
+        ["patch", "backbone", "users", "computed", "as of (UTC)"],
         (
-            [f"{row['task']}@{row['version']}", row["backbone"], row["users"], minute(row["as_of"])]
+            [
+                f"{row['task']}@{row['version']}",
+                *(row[column] for column in ("backbone", "users", "computed")),
+                minute(row["as_of"]),
+            ]
             for row in document["tables"]
         ),
-        right=["users"],
+        right=["users", "computed"],
     )
 
 

@@ -18,7 +18,8 @@ from peter.services.cohorts import query
 from peter.services.events import append_events, list_events
 from peter.services.logs import open_log
 from peter.services.materialize import materialize
-from peter.services.profiles import get, opened
+from peter.services.openings import Openings
+from peter.services.profiles import get
 from peter.services.workspace import Workspace
 
 
@@ -74,9 +75,9 @@ def test_new_events_count_as_if_they_had_always_been_there(workspace: Workspace,
     assert UNK in whole.histories(np.arange(len(changed))).items
     with workspace.registry.read() as session:
         champions = aliases.champions(session)
-    for patch, answerer, row, _ in opened(workspace, champions):
-        assert row.reference == "clicks@2"
-        for expected in answerer.table(whole, np.arange(len(changed)), changed).to_pylist():
+    openings = Openings(workspace)
+    for patch in champions:
+        for expected in openings.answerer(patch).table(whole, np.arange(len(changed)), changed).to_pylist():
             found = after[expected.pop("user_id")][patch.task.name]
             assert {key: found[key] for key in expected} == expected
     for user, answer in before.items():

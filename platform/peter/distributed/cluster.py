@@ -12,6 +12,8 @@ from pathlib import Path
 import ray
 from ray._private import worker
 
+from peter.errors import InputError
+
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[int]:
@@ -37,6 +39,12 @@ def cluster(address: str | None) -> Iterator[int]:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def require(workers: int, cores: int) -> None:
+    """Raises InputError for more workers than a cluster has cores for."""
+    if workers > cores:
+        raise InputError(f"{workers} workers need as many cores; give --workers {cores} or less.")
 
 
 def _private_token(address: str | None) -> None:

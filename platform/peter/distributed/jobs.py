@@ -1,14 +1,17 @@
 """Jobs that need nothing of each other, each in a process of its own, on this machine or on a cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import ray
 
-from peter.distributed.cluster import cluster
-from peter.errors import kept
+from peter.distributed.cluster import cluster, require
+from peter.errors import PeterError, kept
 
+AHEAD = 2  # jobs of a process that are begun before the oldest value is taken
 AGAIN = 2  # times a job is begun anew whose process or machine is gone; it writes nothing, so it may
 
 
@@ -38,6 +41,47 @@ def each(
         while places:
             (ended,), _ = ray.wait(list(places), num_returns=1)
             yield _ended(places.pop(ended), ended)
+
+
+def in_order(
+    work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, address: str | None
+) -> Iterator[Any]:
+    """What `work` gives for each job, in the order of the jobs, from so many processes of one core each.
+
+    Only a few jobs a process are begun ahead of what was taken, so that memory stays bounded. A process keeps
+    what `work` caches; one that is lost is begun again with its jobs, and no value is given twice.
+
+    Args:
+        work: importable; it must write nothing.
+        jobs: what it needs, picklable: names and addresses, never a frozen tensor.
+        address: of a cluster; None: this machine.
+
+    Raises:
+        InputError: fewer cores than workers.
+        PeterError: a job failed, or its process was lost again and again.
+    """
+    with cluster(address) as cores:
+        require(workers, cores)
+        actor = ray.remote(num_cpus=1, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
+        team = [actor.remote(work) for _ in range(workers)]
+        begun = (team[at % workers].do.remote(job) for at, job in enumerate(jobs))
+        ahead = deque(islice(begun, AHEAD * workers))
+        while ahead:
+            ended = _ended(0, ahead.popleft())
+            if ended.error:
+                raise PeterError(ended.error)
+            ahead.extend(islice(begun, 1))
+            yield ended.value
+
+
+class _Worker:
+    """A process that does one job after another."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
+
+    def do(self, job: Any) -> tuple[Any, str | None]:
+        return _done(self._work, job)
 
 
 def _done(work: Callable[[Any], Any], job: Any) -> tuple[Any, str | None]:

@@ -12,8 +12,8 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from peter.distributed.cluster import cluster
-from peter.errors import InputError, PeterError
+from peter.distributed.cluster import cluster, require
+from peter.errors import PeterError
 from peter.training.team import Team
 
 AGAIN = 3  # times the team is begun anew that lost a member
@@ -55,10 +55,7 @@ def together(
         PeterError: raised by `work`, or members were lost again and again.
     """
     with cluster(address) as cores:
-        if workers > cores:
-            raise InputError(
-                f"There are {cores} cores for {workers} workers; give --workers {cores} or less."
-            )
+        require(workers, cores)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         queue = Queue(
             actor_options={"num_cpus": 0, "scheduling_strategy": here}

@@ -1,6 +1,5 @@
 """One champion's answers for many users: what the label file observed, else what the patch predicts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,6 @@ from peter.registry.objects import ObjectStore
 from peter.services import patch_objects
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
-
-USERS = 16_384  # a chunk; memory does not grow with the log
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,6 @@ class Answerer:
             return table
         details = pa.StructArray.from_arrays(map(_array, told.details.values()), list(told.details))
         return table.append_column(names.DETAILS, details)
-
-    def tables(self, log: EventLog) -> Iterator[pa.Table]:
-        """All users of the log, chunk by chunk."""
-        for first in range(0, len(log), USERS):
-            rows = np.arange(first, min(first + USERS, len(log)))
-            yield self.table(log, rows, log.user_ids[first : first + len(rows)])
 
 
 def _array(values: Any) -> pa.Array:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from peter import faults
+from peter.distributed.relay import Listener, Teller, Word
 from peter.progress import Progress
 from peter.registry import models, runs
-from peter.relay import Listener, Teller, Word
 from peter.services.pretrain_plan import Job, Plan
 from peter.services.workspace import Address, Workspace
 from peter.training.position import EpochReport

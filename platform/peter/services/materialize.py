@@ -1,28 +1,62 @@
 """Materialising: the answers of champions for all users, written once so that reading them needs no model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from peter import faults
-from peter.data.event_log import EventLog
 from peter.progress import Progress
-from peter.registry import aliases, models, patches, profiles, runs
+from peter.registry import aliases, event_logs, models, patches, profiles, runs
 from peter.registry.columns import utc_now
-from peter.services.answers import Answerer
-from peter.services.profiles import opened, provenance
+from peter.services.crew import ALONE, Crew
+from peter.services.openings import Openings
+from peter.services.profiles import provenance
 from peter.services.running import running
-from peter.services.workspace import Workspace
+from peter.services.scoring import Chunk, Scorer, Wanted, chunks, score
+from peter.services.workspace import Address, Workspace
 
 
-def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Table:
+    """What is asked of one champion."""
+
+    patch: models.Patch
+    log: models.EventLog
+    known: models.ProfileTable | None  # an earlier table of it that may be gone on from
+    chunks: list[Chunk]
+
+    @property
+    def current(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.known is not None and self.known.event_log_id == self.log.id
+
+
+Scores = Iterator[tuple[pa.Table, int]]
+
+
+def materialize(
+    workspace: Workspace,
+    names: Sequence[str] | None,
+    progress: Progress,
+    incremental: bool = False,
+    crew: Crew = ALONE,
+) -> dict[str, Any]:
     """Write the answers of the champions of all (or the named) tasks, one Parquet object a task.
 
+    Args:
+        incremental: compute only the answers that may have changed: those of champions without a table, and
+            those for users with events since. A champion whose table is of the newest events keeps it.
+        crew: who computes; the answers are the same, whoever does.
+
     Returns:
-        `{tables: [{task, version, backbone, as_of, users, sha256}]}`.
+        `{tables: [{task, version, backbone, as_of, users, computed, sha256}]}`.
 
     Raises:
         UnknownName: no such task, or it has no champion.
@@ -31,46 +65,92 @@ def materialize(workspace: Workspace, names: Sequence[str] | None, progress: Pro
     with workspace.registry.read() as session:
         named = [patches.get(session, name) for name in names or ()]
         champions = named or aliases.require_champions(session)
-    ready = list(opened(workspace, champions))  # a damaged object is noticed before anything is begun
-    params = {"tasks": [patch.task.name for patch in champions]}
-    with running(workspace, "score", "profiles", params, "peter profile materialize") as run:
-        tables = [_table(workspace, *each, progress) for each in ready]
+        asked = [_asked(session, workspace, patch, incremental) for patch in champions]
+    _require_whole(workspace, champions)
+    params = {"tasks": [patch.task.name for patch in champions], "incremental": incremental}
+    with running(workspace, "score", "profiles", params, "peter profile materialize --incremental") as run:
+        scores = _scores(workspace, asked, crew)
+        tables = [
+            _kept(table) if table.current else _made(workspace, table, scores, progress) for table in asked
+        ]
         workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(tables)}))
     return {"tables": tables}
 
 
-def _table(
-    workspace: Workspace,
-    patch: models.Patch,
-    answerer: Answerer,
-    scored: models.EventLog,
-    log: EventLog,
-    progress: Progress,
-) -> dict[str, Any]:
-    as_of = utc_now()
+def _asked(session: Session, workspace: Workspace, patch: models.Patch, incremental: bool) -> _Table:
+    log = event_logs.newest(session, patch.backbone.event_log)
+    line = {each.id for each in event_logs.lineage(session, log)}
+    known = profiles.newest(session).get(patch.id) if incremental else None
+    known = known if known and known.event_log_id in line else None
+    wanted = Wanted(patch.id, log.id, known.id if known else None)
+    table = _Table(patch, log, known, list(chunks(Address.of(workspace), wanted, log.users)))
+    return replace(table, chunks=[]) if table.current else table
+
+
+def _require_whole(workspace: Workspace, champions: Sequence[models.Patch]) -> None:
+    """Notice a damaged object before anything is begun. Raises CorruptObject."""
+    openings = Openings(workspace)
+    for patch in champions:
+        openings.answerer(patch)
+
+
+def _scores(workspace: Workspace, asked: Sequence[_Table], crew: Crew) -> Scores:
+    """The answers of every chunk that is asked for, in order."""
+    todo = list(chain.from_iterable(table.chunks for table in asked))
+    if crew.alone or not todo:
+        return _scored_here(workspace, todo)
+    from peter.distributed.jobs import in_order  # Ray, for those who need it
+
+    return in_order(score, todo, crew.workers, crew.address)
+
+
+def _scored_here(workspace: Workspace, todo: Sequence[Chunk]) -> Scores:
+    openings, wanted = Openings(workspace), None
+    for chunk in todo:
+        if chunk.wanted != wanted:
+            wanted, scorer = chunk.wanted, Scorer.open(workspace, openings, chunk.wanted)
+        yield scorer.table(chunk.first, chunk.last)
+
+
+def _made(workspace: Workspace, asked: _Table, scores: Scores, progress: Progress) -> dict[str, Any]:
+    as_of, patch, log = utc_now(), asked.patch, asked.log
     with workspace.objects.workspace() as directory:
         path = directory / "answers.parquet"
-        _stream(path, answerer, log, progress, patch.task.name)
+        with progress.bar(f"score {patch.task.name}", log.users, "users") as bar:
+            computed = 0
+            for table, fresh in _written(path, islice(scores, len(asked.chunks))):
+                bar.advance(len(table))
+                computed += fresh
         with workspace.objects.holding():
             sha256 = workspace.objects.put_file(path)
             faults.reach("profile.materialize:stored")
 
             def register(session: Session) -> None:
                 row = session.get_one(models.Patch, patch.id)
-                profiles.replace(session, row, scored, sha256, len(log), as_of, workspace.actor)
+                profiles.replace(session, row, log, sha256, log.users, as_of, workspace.actor)
 
             workspace.registry.write(register)
-    return {"task": patch.task.name, **provenance(patch, as_of), "users": len(log), "sha256": sha256}
+    return _document(patch, as_of, log.users, computed, sha256)
 
 
-def _stream(path: Path, answerer: Answerer, log: EventLog, progress: Progress, name: str) -> None:
+def _written(path: Path, scores: Scores) -> Scores:
+    """Write each table to the file, and give it on."""
     writer = None
     try:
-        with progress.bar(f"score {name}", len(log), "users") as bar:
-            for table in answerer.tables(log):
-                writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-                writer.write_table(table)
-                bar.advance(len(table))
+        for table, fresh in scores:
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+            yield table, fresh
     finally:
         if writer:
             writer.close()
+
+
+def _kept(asked: _Table) -> dict[str, Any]:
+    assert asked.known is not None  # or it would not be current
+    return _document(asked.patch, asked.known.as_of, asked.known.rows, 0, asked.known.sha256)
+
+
+def _document(patch: models.Patch, as_of: datetime, users: int, computed: int, sha256: str) -> dict[str, Any]:
+    told = {"users": users, "computed": computed, "sha256": sha256}
+    return {"task": patch.task.name, **provenance(patch, as_of), **told}

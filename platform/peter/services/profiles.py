@@ -2,16 +2,12 @@
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from peter.errors import InputError
 from peter.registry import aliases, event_logs, models, profiles
 from peter.registry.columns import utc_now
 from peter.services.workspace import Workspace
-
-if TYPE_CHECKING:
-    from peter.data.event_log import EventLog
-    from peter.services.answers import Answerer
 
 Rows = list[dict[str, Any]]
 
@@ -79,36 +75,18 @@ def _answers(
 def _live(
     workspace: Workspace, champions: list[models.Patch], wanted: Mapping[int, list[str]]
 ) -> Iterator[tuple[models.Patch, Rows, datetime]]:
-    for patch, answerer, _, log in opened(workspace, champions):
+    """Computed now, from the newest version of the event log that each one's backbone learnt from."""
+    from peter.services.logs import newest_log
+    from peter.services.openings import Openings
+
+    openings = Openings(workspace)
+    for patch in champions:
+        log = openings.log(newest_log(workspace, patch.backbone.event_log), patch.backbone)
         users = wanted[patch.id]
         rows = log.rows_of(users)
         known = [user for user, row in zip(users, rows, strict=True) if row >= 0]
         if known:
-            yield patch, answerer.table(log, rows[rows >= 0], known).to_pylist(), utc_now()
-
-
-def opened(
-    workspace: Workspace, champions: list[models.Patch]
-) -> Iterator[tuple[models.Patch, "Answerer", models.EventLog, "EventLog"]]:
-    """Champions ready to answer from the newest version of the event log that their backbone learnt from.
-
-    Each backbone and event log is opened once; items that a backbone does not know are read as UNK.
-    """
-    from peter.services import frozen
-    from peter.services.answers import Answerer
-    from peter.services.logs import newest_log, open_log
-
-    bases: dict[int, frozen.Frozen] = {}
-    logs: dict[int, tuple[models.EventLog, EventLog]] = {}  # by the version that was learnt from
-    for patch in champions:
-        backbone = patch.backbone
-        if backbone.id not in bases:
-            bases[backbone.id] = frozen.load(workspace, backbone)
-        if backbone.event_log_id not in logs:
-            row = newest_log(workspace, backbone.event_log)
-            logs[backbone.event_log_id] = row, open_log(workspace, row)
-        base, (row, log) = bases[backbone.id], logs[backbone.event_log_id]
-        yield patch, Answerer.load(workspace.objects, patch, base), row, log.known_to(base.items)
+            yield patch, openings.answerer(patch).table(log, rows[rows >= 0], known).to_pylist(), utc_now()
 
 
 def _card(user: str, found: dict[str, Any]) -> dict[str, Any]:

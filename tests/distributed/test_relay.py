@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from peter import relay
-from peter.relay import Advanced, Closed, Listener, Opened, Said, Teller
+from peter.distributed import relay
+from peter.distributed.relay import Advanced, Closed, Listener, Opened, Said, Teller
 
 
 class Drawn:
