@@ -17,7 +17,11 @@ from peter.errors import InputError
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[int]:
-    """Connect to the cluster at `address`, or start one on this machine, for the block; gives its CPUs."""
+    """Connect to the cluster at `address`, or start one on this machine, for the block; gives its CPUs.
+
+    Raises:
+        InputError: no cluster is there, or it does not take our token.
+    """
     _private_token(address)
     for name in ("ray.tune", "ray.train", "ray.air", "optuna"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a failed trial is told once, by whoever searches
@@ -26,19 +30,43 @@ def cluster(address: str | None) -> Iterator[int]:
     # Optuna's word on a trial that begins again; warnings belong to the process, searches to threads
     warnings.filterwarnings("ignore", "The reported value is ignored")
     stop = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-    ray.init(
-        address=address,
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        configure_logging=True,
-    )
+    _connect(address)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray's own exits at once, and nobody would note the run's end
     try:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    try:
+        with _hushed():
+            ray.init(
+                address=address,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                configure_logging=True,
+            )
+    except ConnectionError:
+        raise InputError(
+            f"No Ray cluster lets us in at {address}; check the address, and that RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token is that of the cluster."
+        ) from None
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without standard error: below Python, Ray says there every second that it is not let in."""
+    error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(error, 2)
+        os.close(error)
 
 
 def require(workers: int, cores: int) -> None:
