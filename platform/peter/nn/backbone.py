@@ -70,8 +70,10 @@ class Backbone(Protocol):
         """As nn.Module; a frozen body is one with requires_grad_(False)."""
 
 
-def build_backbone(config: BackboneConfig, items: int, seed: int) -> Backbone:
+def build_backbone(config: BackboneConfig, items: int, seed: int | None) -> Backbone:
     """A fresh body for an item table of `items` rows (V), its initial values a function of `seed` alone.
+
+    Without a seed it has no values yet: they come from a file.
 
     Raises:
         UnknownName: no such architecture.

@@ -22,8 +22,13 @@ def truncated_normal_(tensor: Tensor, seed: int, name: str, std: float = STD) ->
     return tensor.copy_(values)
 
 
-def initialise(module: nn.Module, seed: int) -> None:
-    """Every matrix of `module` by `truncated_normal_` under its own name; biases and norms stay as built."""
+def initialise(module: nn.Module, seed: int | None) -> None:
+    """Every matrix of `module` by `truncated_normal_` under its own name; biases and norms stay as built.
+
+    Without a seed nothing is drawn: the values come from a file, and to draw an item table takes seconds.
+    """
+    if seed is None:
+        return
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
             truncated_normal_(parameter, seed, name)

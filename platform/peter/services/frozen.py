@@ -44,7 +44,7 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     tensors = load_file(workspace.objects.path(row.weights_sha256))
     config = from_dict(BackboneConfig, row.architecture)
     items = len(tensors[f"{BODY}item_embedding.weight"])
-    body = build_backbone(config, items, seed=0)
+    body = build_backbone(config, items, seed=None)
     state = {name.removeprefix(BODY): tensor for name, tensor in tensors.items() if name.startswith(BODY)}
     try:
         body.load_state_dict(state, assign=True)

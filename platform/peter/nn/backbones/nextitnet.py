@@ -20,13 +20,14 @@ class NextItNet(nn.Module):
     sees 121 events.
     """
 
-    def __init__(self, config: BackboneConfig, items: int, seed: int) -> None:
+    def __init__(self, config: BackboneConfig, items: int, seed: int | None) -> None:
         super().__init__()
         _check(config)
         self.config = config
         self.channels, self.max_length, self.causal = config.channels, config.max_length, config.causal
         self.sites, self.levels = 2 * config.blocks, config.blocks + 1
-        self.item_embedding = nn.Embedding(items, config.channels, padding_idx=PAD)
+        table = torch.empty(items, config.channels)
+        self.item_embedding: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=PAD)
         self.blocks = nn.ModuleList(
             ResidualBlock(
                 config.channels, config.kernel, config.dilations[b % len(config.dilations)], config.causal
