@@ -1,15 +1,16 @@
-"""Registries for the tests of their floor, each test on both databases."""
+"""Registries and stores for the tests of their floor, each test on both databases and on every store."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from peter.registry import schema
 from peter.registry.database import Registry
-from peter.registry.objects import ObjectStore
+from peter.registry.directory import DirectoryStore
+from peter.registry.objects import ObjectStore, place
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -59,10 +60,56 @@ def registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
     registry.dispose()
 
 
+class Place(Protocol):
+    """Where a store is, for tests that open it again and break what it holds."""
+
+    def open(self, deadline: float = 5) -> ObjectStore:
+        """As another process or machine would open it."""
+
+    def write(self, sha256: str, data: bytes) -> None:
+        """Put other bytes in an object's place, behind the store's back."""
+
+    def remove(self, sha256: str) -> None:
+        """Take an object away, behind the store's back."""
+
+
+class DirectoryPlace:
+    """A directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def open(self, deadline: float = 5) -> DirectoryStore:
+        """With nothing checked yet."""
+        return DirectoryStore(self.root, deadline)
+
+    def write(self, sha256: str, data: bytes) -> None:
+        """Into the file."""
+        self.remove(sha256)
+        (self.root / place(sha256)).write_bytes(data)
+
+    def remove(self, sha256: str) -> None:
+        """The file."""
+        (self.root / place(sha256)).unlink()
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
+def in_directory(tmp_path: Path) -> DirectoryPlace:
+    """The place of an empty store in a directory."""
+    return DirectoryPlace(tmp_path / "store")
+
+
+@pytest.fixture(params=["directory"])
+def stored(request: pytest.FixtureRequest) -> Place:
+    """The place of an empty store."""
+    found: Place = request.getfixturevalue(f"in_{request.param}")
+    return found
+
+
+@pytest.fixture
+def store(stored: Place) -> ObjectStore:
     """An empty object store."""
-    return ObjectStore(tmp_path / "store", deadline=5)
+    return stored.open()
 
 
 def _migrate(url: str) -> str:

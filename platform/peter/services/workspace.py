@@ -8,6 +8,7 @@ from pathlib import Path
 from peter.errors import InputError
 from peter.registry import locks, schema
 from peter.registry.database import Registry
+from peter.registry.directory import DirectoryStore
 from peter.registry.objects import ObjectStore
 
 DEFAULT_REGISTRY = "sqlite:///.peter/registry.db"
@@ -19,7 +20,11 @@ class Workspace:
 
     registry: Registry
     objects: ObjectStore
-    root: Path  # of the store
+
+    @property
+    def root(self) -> Path:
+        """The store's directory."""
+        return self.objects.root
 
     def run_directory(self, run_id: int) -> Path:
         """A run's own files (checkpoints, Ray's state); only who began the run may read them.
@@ -61,7 +66,7 @@ class Workspace:
 
     @classmethod
     def _beside(cls, registry: Registry, store: Path | None) -> "Workspace":
-        root = store or (registry.path.parent / "store" if registry.path else None)
-        if root is None:
+        place = store or (registry.path.parent / "store" if registry.path else None)
+        if place is None:
             raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
-        return cls(registry, ObjectStore(root), root)
+        return cls(registry, DirectoryStore(place))
