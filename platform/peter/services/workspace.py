@@ -2,7 +2,8 @@
 
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from peter.errors import InputError
@@ -70,3 +71,26 @@ class Workspace:
         if place is None:
             raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
         return cls(registry, DirectoryStore(place))
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where another process finds a workspace; not printed, for passwords may be in it."""
+
+    registry: str = field(repr=False)
+    store: str = field(repr=False)
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "Address":
+        """That of an open workspace."""
+        url = workspace.registry.url.render_as_string(hide_password=False)
+        return cls(url, workspace.objects.address)
+
+    def open(self) -> Workspace:
+        """The workspace, opened once a process."""
+        return _opened(self)
+
+
+@cache
+def _opened(address: Address) -> Workspace:
+    return Workspace.open(address.registry, Path(address.store))
