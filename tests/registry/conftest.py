@@ -1,5 +1,6 @@
-"""Registries and stores for the tests of their floor, each test on both databases and on every store."""
+"""Registries and stores for the tests of their floor, each test on both databases and on both stores."""
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any, Protocol
 import pytest
 
 from peter.registry import schema
+from peter.registry.bucket import BucketStore
 from peter.registry.database import Registry
 from peter.registry.directory import DirectoryStore
+from peter.registry.guards import FileGuard
 from peter.registry.objects import ObjectStore, place
 
 
@@ -93,13 +96,42 @@ class DirectoryPlace:
         (self.root / place(sha256)).unlink()
 
 
+class BucketPlace:
+    """A bucket, and directories for the copies of as many machines as open it."""
+
+    def __init__(self, buckets: Any, url: str, root: Path) -> None:
+        self.files, self.url, self.root = buckets.files, url, root
+        self.prefix = url.partition("@")[2].partition("?")[0]
+        self._machines = itertools.count(1)
+
+    def open(self, deadline: float = 5) -> BucketStore:
+        """On another machine, which has no copies yet."""
+        copies = self.root / f"machine-{next(self._machines)}"
+        return BucketStore(self.url, copies, FileGuard(self.root / "gc.lock", deadline))
+
+    def write(self, sha256: str, data: bytes) -> None:
+        """Into the bucket."""
+        with self.files.open_output_stream(f"{self.prefix}/{place(sha256)}") as stream:
+            stream.write(data)
+
+    def remove(self, sha256: str) -> None:
+        """From the bucket."""
+        self.files.delete_file(f"{self.prefix}/{place(sha256)}")
+
+
 @pytest.fixture
 def in_directory(tmp_path: Path) -> DirectoryPlace:
     """The place of an empty store in a directory."""
     return DirectoryPlace(tmp_path / "store")
 
 
-@pytest.fixture(params=["directory"])
+@pytest.fixture
+def in_bucket(buckets: Any, tmp_path: Path) -> BucketPlace:
+    """The place of an empty store in a bucket on a real server."""
+    return BucketPlace(buckets, buckets.create(), tmp_path)
+
+
+@pytest.fixture(params=["directory", "bucket"])
 def stored(request: pytest.FixtureRequest) -> Place:
     """The place of an empty store."""
     found: Place = request.getfixturevalue(f"in_{request.param}")

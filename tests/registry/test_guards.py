@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
 from peter.errors import Busy, PeterError
+from peter.registry.bucket import BucketStore
 from peter.registry.database import Registry
 from peter.registry.guards import beside
 
@@ -50,6 +52,22 @@ def test_a_collector_waits_for_a_writer_and_a_writer_for_a_collector(
 def test_writers_do_not_wait_for_each_other(registry: Registry, another: Any) -> None:
     with beside(registry).shared(), beside(another).shared(), beside(registry).shared():
         pass
+
+
+def test_a_bucket_s_collector_and_writers_use_it(
+    registry: Registry, another: Any, buckets: Any, tmp_path: Path
+) -> None:
+    url = buckets.create()
+    writer = BucketStore(url, tmp_path / "one", beside(registry))
+    collector = BucketStore(url, tmp_path / "two", beside(another))
+    name = writer.put_bytes(b"new")
+    with ThreadPoolExecutor(1) as pool:
+        with writer.holding():
+            collecting = pool.submit(collector.collect, list)
+            with pytest.raises(TimeoutError):
+                collecting.result(0.3)
+            assert writer.exists(name)
+        assert collecting.result() == [name]
 
 
 def test_nobody_waits_for_ever(registry: Registry) -> None:

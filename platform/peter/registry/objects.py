@@ -14,7 +14,7 @@ from peter.errors import CorruptObject
 
 
 class ObjectStore(Protocol):
-    """Objects by their names, wherever they are kept (`registry.directory`: in a directory).
+    """Objects in a directory (`registry.directory`) or in a bucket (`registry.bucket`).
 
     `str()` says where it is, with nothing in it that is secret.
     """
