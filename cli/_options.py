@@ -16,12 +16,12 @@ RegistryOption = Annotated[
     str, typer.Option("--registry", envvar="PETER_REGISTRY", metavar="URL", help="The registry database.")
 ]
 StoreOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--store",
         envvar="PETER_STORE",
-        metavar="DIR",
-        help="The object store; beside the registry if not given.",
+        metavar="DIR|URL",
+        help="The object store: a directory or s3://BUCKET/PREFIX; beside the registry if not given.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -85,7 +85,7 @@ def given(context: typer.Context) -> set[str]:
     }
 
 
-def open_workspace(registry: str, store: Path | None) -> "Workspace":
+def open_workspace(registry: str, store: str | None) -> "Workspace":
     """The workspace that `--registry` and `--store` name."""
     from peter.services.workspace import Workspace
 

@@ -14,7 +14,7 @@ def init(
     from peter.services.workspace import Workspace
 
     workspace = Workspace.create(registry, store)
-    show({"registry": str(workspace.registry), "store": str(workspace.root)}, json, _drawn)
+    show({"registry": str(workspace.registry), "store": str(workspace.objects)}, json, _drawn)
 
 
 def _drawn(document: Document) -> Drawing:

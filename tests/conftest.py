@@ -1,14 +1,18 @@
-"""What tests of several floors share: a real PostgreSQL, and a workspace that has gone the whole way."""
+"""What tests of several floors share: real PostgreSQL and S3 servers, a workspace that went the whole way."""
 
 import importlib
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -78,6 +82,70 @@ def _quick_place() -> str | None:
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30
     return str(memory) if roomy else None
+
+
+class Buckets:
+    """A running S3 server, by where it listens."""
+
+    KEYS = ("peter", "se/cret")  # a slash, as Amazon's have
+
+    def __init__(self, address: str) -> None:
+        from pyarrow.fs import S3FileSystem
+
+        key, secret = self.KEYS
+        self.address = address
+        self.files = S3FileSystem(
+            access_key=key, secret_key=secret, endpoint_override=address, scheme="http", region="us-east-1",
+            allow_bucket_creation=True,
+        )  # fmt: skip
+        self._numbers = itertools.count(1)
+
+    def create(self) -> str:
+        """Make a bucket and give the URL of a store in it."""
+        name = f"bucket-{next(self._numbers)}"
+        self.files.create_dir(name)
+        return self.url(f"{name}/some/prefix")
+
+    def url(self, place: str, keys: tuple[str, str] = KEYS) -> str:
+        """The whole URL of a bucket and a prefix: it needs nothing of the environment."""
+        key, secret = (quote(word, safe="") for word in keys)
+        return f"s3://{key}:{secret}@{place}?endpoint_override={self.address}&scheme=http&region=us-east-1"
+
+
+@contextmanager
+def serving_buckets() -> Iterator[tuple[Buckets, Callable[[], None]]]:
+    """A server in a process of its own, and what stops it before its time."""
+    script = (
+        "import sys; from moto.server import ThreadedMotoServer as Server;"
+        "server = Server('127.0.0.1', 0, verbose=False); server.start();"
+        "print(*server.get_host_and_port(), flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True) as process:
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split()
+
+        def stop() -> None:
+            process.kill()
+            process.wait()
+
+        yield Buckets(f"{host}:{port}"), stop
+        stop()
+
+
+@pytest.fixture(scope="session")
+def buckets() -> Iterator[Buckets]:
+    """An S3 server of the tests' own."""
+    with serving_buckets() as (buckets, _):
+        yield buckets
+
+
+@pytest.fixture
+def own_buckets() -> Iterator[tuple[Buckets, Callable[[], None]]]:
+    """A server of the test's own, and what stops it."""
+    with serving_buckets() as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

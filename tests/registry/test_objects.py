@@ -1,4 +1,4 @@
-"""The object store: durable before it is named, checked before it is used, healed when put again."""
+"""Every object store: durable before it is named, checked before it is used, healed when put again."""
 
 import errno
 import hashlib
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from peter.errors import Busy, CorruptObject, PeterError
+from peter.registry.directory import DirectoryStore
 from peter.registry.objects import ObjectStore
 
 # Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
@@ -17,15 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 DATA = b"weights" * 1000
 NAME = hashlib.sha256(DATA).hexdigest()
-
-
-def _file(store: ObjectStore) -> Path:
-    return store.root / "objects" / NAME[:2] / NAME
-
-
-def _corrupt(store: ObjectStore) -> None:
-    _file(store).chmod(0o644)
-    _file(store).write_bytes(DATA[:-1] + b"!")
 
 
 def test_an_object_is_named_by_its_bytes_and_read_only(store: ObjectStore) -> None:
@@ -49,7 +41,8 @@ def test_a_file_from_a_workspace_becomes_an_object(store: ObjectStore) -> None:
     assert store.read(NAME) == DATA
 
 
-def test_nothing_is_named_before_it_is_durable(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_named_before_it_is_durable(in_directory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = in_directory.open()
     order: list[str] = []
     names: dict[int, str] = {}
     open_, fsync, write, replace = os.open, os.fsync, os.write, os.replace
@@ -82,25 +75,39 @@ def test_nothing_is_named_before_it_is_durable(store: ObjectStore, monkeypatch: 
     assert store.read(NAME) == DATA
 
 
-def test_a_changed_object_is_refused_and_healed_by_putting_it_again(store: ObjectStore) -> None:
+def test_a_changed_object_is_refused_and_healed_by_putting_it_again(store: ObjectStore, stored: Any) -> None:
     store.put_bytes(DATA)
-    _corrupt(store)
+    stored.write(NAME, DATA[:-1] + b"!")
     assert store.path(NAME)  # hashed once a process: this one wrote it
-    later = ObjectStore(store.root)
+    later = stored.open()
     for use in (later.path, later.read, later.verify, store.verify):
         with pytest.raises(CorruptObject, match=rf"{NAME} no longer hashes .*peter verify"):
             use(NAME)
-    with pytest.raises(CorruptObject):
-        store.path(NAME)  # verify forgot the good opinion
     assert later.put_bytes(DATA) == NAME
     later.verify(NAME)
     assert later.path(NAME).read_bytes() == DATA
 
 
-def test_a_missing_object_is_told(store: ObjectStore) -> None:
+def test_a_file_found_changed_is_not_trusted_again(in_directory: Any) -> None:
+    store = in_directory.open()
     store.put_bytes(DATA)
-    _file(store).unlink()
-    for use in (store.path, store.read, store.verify):
+    in_directory.write(NAME, DATA[:-1] + b"!")
+    for use in (store.verify, store.path):
+        with pytest.raises(CorruptObject):
+            use(NAME)
+    store.put_bytes(DATA)
+    in_directory.write(NAME, b"")
+    assert store.path(NAME)
+    with pytest.raises(CorruptObject):
+        store.fresh().path(NAME)
+
+
+def test_a_missing_object_is_told(store: ObjectStore, stored: Any) -> None:
+    store.put_bytes(DATA)
+    stored.remove(NAME)
+    assert not store.exists(NAME)
+    later = stored.open()
+    for use in (later.path, later.read, later.verify):
         with pytest.raises(CorruptObject, match=f"{NAME} is missing from"):
             use(NAME)
 
@@ -126,9 +133,9 @@ def test_a_full_or_read_only_disk_is_one_sentence(
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_collecting_keeps_what_is_live_and_waits_for_writers(store: ObjectStore) -> None:
+def test_collecting_keeps_what_is_live_and_waits_for_writers(store: ObjectStore, stored: Any) -> None:
     kept, lost = store.put_bytes(b"kept"), store.put_bytes(b"lost")
-    hasty = ObjectStore(store.root, deadline=0.05)
+    hasty = stored.open(deadline=0.05)
     with store.holding(), pytest.raises(Busy):
         hasty.collect(lambda: [kept])
     assert hasty.collect(lambda: [kept, NAME]) == [lost]
@@ -152,14 +159,15 @@ def test_collecting_sweeps_workspaces_of_the_dead_only(store: ObjectStore) -> No
         assert list((store.root / "tmp").iterdir()) == [mine]
 
 
-def _put_and_refer(store: ObjectStore, worker: int) -> None:
+def _put_and_refer(store: DirectoryStore, worker: int) -> None:
     for turn in range(20):
         with store.holding():
             name = store.put_bytes(f"{worker} {turn}".encode())
             (store.root.parent / f"refers-to-{name}").touch()
 
 
-def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(store: ObjectStore) -> None:
+def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(in_directory: Any) -> None:
+    store = in_directory.open()
     fork = multiprocessing.get_context("fork")
     writers = [fork.Process(target=_put_and_refer, args=(store, worker)) for worker in range(3)]
     for writer in writers:

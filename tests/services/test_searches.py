@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from threading import Event
 from typing import Any
 
@@ -14,7 +15,7 @@ from peter.registry import models, patches, runs, trials
 from peter.services import searches
 from peter.services.recipes import Recipe
 from peter.services.searches import Plan, Watcher, changed, scores, searched
-from peter.services.workspace import Workspace
+from peter.services.workspace import Address, Workspace
 
 SPACE = {
     "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
@@ -127,8 +128,7 @@ def test_the_longest_trial_is_that_of_the_space(workspace: Workspace) -> None:
 
 def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     context = {
-        "registry": workspace.registry.url.render_as_string(),
-        "store": str(workspace.root),
+        "workspace": asdict(Address.of(workspace)),
         "patch": "gender@1",
         "seed": 3,
     }

@@ -174,7 +174,9 @@ def connect(url: URL, deadline: float, foreign_keys: bool = True) -> Engine:
         return _connect_sqlite(url, deadline, foreign_keys)
     options = f"-c lock_timeout={round(deadline * 1000)} -c idle_in_transaction_session_timeout=60s"
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"options": options}, hide_parameters=True)
+        # A lock is held through a long upload on a connection that says nothing, which networks forget.
+        settings = {"options": options, "keepalives_idle": 60}
+        return create_engine(url, pool_pre_ping=True, connect_args=settings, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise InputError(
             "This PostgreSQL registry needs the driver psycopg; run `pip install 'peter-rec[postgres]'`."

@@ -3,7 +3,6 @@
 import io
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
-from peter.errors import Busy, NotInitialised, PeterError, SchemaMismatch
+from peter.errors import NotInitialised, PeterError, SchemaMismatch
 from peter.registry import locks
 from peter.registry.database import Registry, connect
+from peter.registry.guards import advisory
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -175,22 +175,8 @@ def _alone(registry: Registry) -> AbstractContextManager[None]:
         return locks.exclusive(
             registry.path.with_name(registry.path.name + ".migrate.lock"), registry.deadline
         )
-    return _advisory(registry.engine, registry.deadline)
-
-
-@contextmanager
-def _advisory(engine: Engine, deadline: float) -> Iterator[None]:
-    """A session lock on its own connection: a migration may commit in between, and would drop any other."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        end = time.monotonic() + deadline
-        while not connection.scalar(text(f"SELECT pg_try_advisory_lock({_ADVISORY})")):
-            if time.monotonic() > end:
-                raise Busy(f"Another migration has been running for {deadline:g} s; wait for it, or end it.")
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            connection.execute(text(f"SELECT pg_advisory_unlock({_ADVISORY})"))
+    busy = f"Another migration has been running for {registry.deadline:g} s"
+    return advisory(registry.engine, _ADVISORY, registry.deadline, busy)
 
 
 def _make_file(path: Path) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from peter.data.labels import LabelTable
@@ -15,7 +13,7 @@ from peter.registry.models import Run
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.versions import Made, answered, begun, make, registered, trained
-from peter.services.workspace import Workspace
+from peter.services.workspace import Address, Workspace
 from peter.task import Schema
 
 
@@ -23,8 +21,7 @@ from peter.task import Schema
 class Order:
     """A request as it travels to another process: names and labels, and the frozen tensors by their hash."""
 
-    registry: str
-    store: str
+    workspace: Address
     name: str
     table: LabelTable
     schema: Schema
@@ -36,15 +33,14 @@ class Order:
     @classmethod
     def of(cls, workspace: Workspace, request: Request) -> "Order":
         """That of a request."""
-        url = workspace.registry.url.render_as_string(hide_password=False)
         return cls(
-            url, str(workspace.root), request.name, request.table, request.schema, request.base.reference,
+            Address.of(workspace), request.name, request.table, request.schema, request.base.reference,
             request.recipe, request.seeds, request.twin,
         )  # fmt: skip
 
     def request(self) -> Request:
         """The request again, read from the registry and the store."""
-        workspace = _opened(self.registry, self.store)
+        workspace = self.workspace.open()
         with workspace.registry.read() as session:
             row = backbones.get(session, self.backbone)
         return Request.read(
@@ -54,7 +50,7 @@ class Order:
 
 def work(order: Order) -> Made:
     """Train what is ordered; in whichever process."""
-    return trained(_opened(order.registry, order.store), order.request(), Silent())
+    return trained(order.workspace.open(), order.request(), Silent())
 
 
 def make_each(
@@ -116,8 +112,3 @@ def _made(
     threads = max(request.recipe.fit.threads for request in requests.values())
     for ended in each(work, orders, threads, address):
         yield places[ended.at], ended.value, ended.error
-
-
-@cache
-def _opened(registry: str, store: str) -> Workspace:
-    return Workspace.open(registry, Path(store))

@@ -3,9 +3,8 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -20,7 +19,7 @@ from peter.registry import models, patches, runs, trials
 from peter.services.fitting import epochs
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
-from peter.services.workspace import Workspace
+from peter.services.workspace import Address, Workspace
 from peter.space import Space, ends, from_json
 
 AGAIN = "peter tune --resume {run}"
@@ -54,7 +53,7 @@ class Plan:
 
 def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
     """One trial in a worker: validation scores, epoch by epoch, of the patch's recipe changed by `config`."""
-    place = (context["registry"], context["store"], context["patch"])
+    place = (Address(**context["workspace"]), context["patch"])
     recipe = changed(_recipe(*place), config, context["seed"])
     recipe = replace(recipe, fit=replace(recipe.fit, threads=1))  # trials share the machine
     kind: Any = recipe.kind
@@ -85,8 +84,7 @@ def searched(
         PeterError: no trial has a score, or some were lost with their workers.
     """
     context = {
-        "registry": workspace.registry.url.render_as_string(hide_password=False),
-        "store": str(workspace.root),
+        "workspace": asdict(Address.of(workspace)),
         "patch": plan.patch,
         "seed": plan.seed,
     }
@@ -184,17 +182,16 @@ class Watcher:
 
 
 @cache
-def _recipe(registry: str, store: str, reference: str) -> Recipe:
+def _recipe(address: Address, reference: str) -> Recipe:
     """A version's own recipe; read once in a worker, whatever number of trials it runs."""
-    workspace = Workspace.open(registry, Path(store))
-    with workspace.registry.read() as session:
+    with address.open().registry.read() as session:
         return Recipe.of(patches.get(session, reference))
 
 
 @cache
-def _request(registry: str, store: str, reference: str, kind: Any) -> Request:
+def _request(address: Address, reference: str, kind: Any) -> Request:
     """A version's own request as that kind, a frozen dataclass, reads its labels."""
-    workspace = Workspace.open(registry, Path(store))
+    workspace = address.open()
     with workspace.registry.read() as session:
         patch = patches.get(session, reference)
     return Request.after(workspace, patch, recipe=replace(Recipe.of(patch), kind=kind))

@@ -6,7 +6,6 @@ from typing import Any
 from peter.errors import PeterError
 from peter.progress import Progress
 from peter.registry import aliases, audit, live, models
-from peter.registry.objects import ObjectStore
 from peter.services import certificates, frozen, patch_objects
 from peter.services.workspace import Workspace
 
@@ -44,15 +43,14 @@ def _recomputed(workspace: Workspace, champions: list[models.Patch], progress: P
 
 def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple[models.Patch, str | None]]:
     """Each patch with what is wrong with its golden outputs, recomputed from objects freshly read."""
-    objects = ObjectStore(workspace.objects.root)  # a new one trusts no hash that was checked before
-    fresh = Workspace(workspace.registry, objects, workspace.root)
+    fresh = Workspace(workspace.registry, workspace.objects.fresh())
     bases: dict[int, frozen.Frozen] = {}
     for row in patches:
         try:
             if row.backbone_id not in bases:
                 bases[row.backbone_id] = frozen.load(fresh, row.backbone)
             base = bases[row.backbone_id]
-            patch = patch_objects.load(objects, row, base).patch
+            patch = patch_objects.load(fresh.objects, row, base).patch
             certificates.check(base, patch, row.certificate, row.reference)
         except PeterError as error:
             yield row, str(error)

@@ -2,13 +2,16 @@
 
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from peter.errors import InputError
-from peter.registry import locks, schema
+from peter.registry import guards, locks, schema
+from peter.registry.bucket import BucketStore, cache_directory
 from peter.registry.database import Registry
+from peter.registry.directory import DirectoryStore
 from peter.registry.objects import ObjectStore
 
 DEFAULT_REGISTRY = "sqlite:///.peter/registry.db"
@@ -20,7 +23,11 @@ class Workspace:
 
     registry: Registry
     objects: ObjectStore
-    root: Path  # of the store
+
+    @property
+    def root(self) -> Path:
+        """The store's directory, or that of this machine's copies of a bucket."""
+        return self.objects.root
 
     def run_directory(self, run_id: int) -> Path:
         """A run's own files (checkpoints, Ray's state); only who began the run may read them.
@@ -40,20 +47,28 @@ class Workspace:
         return os.environ.get("PETER_USER") or getpass.getuser()
 
     @classmethod
-    def open(cls, url: str = DEFAULT_REGISTRY, store: Path | None = None) -> "Workspace":
+    def open(cls, url: str = DEFAULT_REGISTRY, store: str | Path | None = None) -> "Workspace":
         """Open an existing workspace.
+
+        Args:
+            store: a directory, or a bucket as `s3://bucket/prefix`; None: a directory beside the registry.
 
         Raises:
             NotInitialised: there is none.
             SchemaMismatch: its schema is not this program's.
+            InputError: the store cannot be used.
         """
         registry = Registry(url)
         schema.require_current(registry)
         return cls._beside(registry, store)
 
     @classmethod
-    def create(cls, url: str = DEFAULT_REGISTRY, store: Path | None = None) -> "Workspace":
-        """Make the workspace, or complete one that was begun; existing work is left as it is."""
+    def create(cls, url: str = DEFAULT_REGISTRY, store: str | Path | None = None) -> "Workspace":
+        """Make the workspace, or complete one that was begun; existing work is left as it is.
+
+        Raises:
+            InputError: the registry or the store cannot be used; a bucket must exist already.
+        """
         registry = Registry(url)
         workspace = cls._beside(registry, store)
         schema.upgrade(registry)
@@ -61,24 +76,28 @@ class Workspace:
         return workspace
 
     @classmethod
-    def _beside(cls, registry: Registry, store: Path | None) -> "Workspace":
-        root = store or (registry.path.parent / "store" if registry.path else None)
-        if root is None:
-            raise InputError("A registry on PostgreSQL has no place of its own for files; give --store DIR.")
-        return cls(registry, ObjectStore(root), root)
+    def _beside(cls, registry: Registry, store: str | Path | None) -> "Workspace":
+        place = store or (registry.path.parent / "store" if registry.path else None)
+        if place is None:
+            raise InputError(
+                "A registry on PostgreSQL has no place of its own for files; "
+                "give --store DIR or --store s3://BUCKET/PREFIX."
+            )
+        return cls(registry, _store(str(place), registry))
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a workspace is, as other processes are told; a registry's password is part of it."""
+    """Where another process finds a workspace; not printed, for passwords may be in it."""
 
-    registry: str
-    store: str
+    registry: str = field(repr=False)
+    store: str = field(repr=False)
 
     @classmethod
     def of(cls, workspace: Workspace) -> "Address":
         """That of an open workspace."""
-        return cls(workspace.registry.url.render_as_string(hide_password=False), str(workspace.root))
+        url = workspace.registry.url.render_as_string(hide_password=False)
+        return cls(url, workspace.objects.address)
 
     def open(self) -> Workspace:
         """The workspace, opened once a process."""
@@ -87,4 +106,12 @@ class Address:
 
 @cache
 def _opened(address: Address) -> Workspace:
-    return Workspace.open(address.registry, Path(address.store))
+    return Workspace.open(address.registry, address.store)
+
+
+def _store(place: str, registry: Registry) -> ObjectStore:
+    if place.startswith("file:///"):
+        return DirectoryStore(Path(unquote(urlsplit(place).path)))
+    if "://" not in place:
+        return DirectoryStore(Path(place))
+    return BucketStore(place, cache_directory(place), guards.beside(registry))
