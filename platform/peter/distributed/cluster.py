@@ -43,7 +43,7 @@ def _connect(address: str | None) -> None:
     try:
         with _hushed():
             ray.init(
-                address=address,
+                address=address or "local",  # or Ray looks whether another cluster was ever begun here
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level="ERROR",
