@@ -59,6 +59,21 @@ def test_groups_are_summed_up_in_full():
         assert len(group.help.partition("\n")[0]) <= LONGEST_SUMMARY
 
 
+@pytest.mark.parametrize("path", ["README.md", "docs/cluster.md"])
+def test_every_command_that_is_shown_exists(path):
+    """Also those that the reader is to run: the command, and each option by its name."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ").partition("#")[0] for line in "\n".join(blocks).splitlines()]
+    shown = [line for line in lines if line.startswith("peter ")]
+    assert shown
+    for line in shown:
+        names = [" ".join(line.split()[:count]) for count in (3, 2)]
+        name = next((name for name in names if name in COMMANDS), None)
+        assert name, line
+        known = {option for each in COMMANDS[name].params for option in each.opts + each.secondary_opts}
+        assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known, line
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
     """Blocks marked `console` run from top to bottom in one directory; others are for the reader to run."""
