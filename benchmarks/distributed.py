@@ -18,7 +18,7 @@ import polars as pl
 from peter.config import BackboneConfig, PretrainConfig, to_dict
 from peter.distributed.cluster import cluster
 from peter.distributed.jobs import each, in_order
-from peter.distributed.trial import SCORE
+from peter.distributed.trial import SCORE, Epoch
 from peter.distributed.tune import Search, search
 from peter.progress import Silent
 from peter.registry import patches
@@ -39,22 +39,23 @@ class Unwatched:
     """An observer who is not interested."""
 
     def started(self, name: str, config: Mapping[str, Any]) -> None: ...
-    def reported(self, name: str, score: float) -> None: ...
+    def reported(self, name: str, epoch: Epoch) -> None: ...
     def ended(self, name: str, early: bool, error: str | None) -> None: ...
 
 
-def trial(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
+def trial(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Epoch]:
     """The shortest trial that uses torch."""
     import torch
 
-    yield float(torch.tensor(config["x"]))
+    score = float(torch.tensor(config["x"]))
+    yield Epoch(score, score)
 
 
 def as_function(config: dict[str, Any]) -> None:
     """The same to Ray Tune as a plain function, which it gives a process of its own."""
     from ray import tune
 
-    tune.report({SCORE: next(trial({}, config))})
+    tune.report({SCORE: next(trial({}, config)).kept})
 
 
 def ours(trials: int) -> float:

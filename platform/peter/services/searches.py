@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter.config import to_dict
+from peter.distributed.trial import Epoch
 from peter.distributed.tune import Outcome, Search, search
 from peter.errors import PeterError
 from peter.methods import method
@@ -51,7 +52,7 @@ class Plan:
         return Search(space, self.search, self.trials, epochs, self.seed, self.time_budget, at_once)
 
 
-def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[float]:
+def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Epoch]:
     """One trial in a worker: validation scores, epoch by epoch, of the patch's recipe changed by `config`."""
     place = (Address(**context["workspace"]), context["patch"])
     recipe = changed(_recipe(*place), config, context["seed"])
@@ -59,8 +60,10 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[fl
     kind: Any = recipe.kind
     request = replace(_request(*place, kind), recipe=recipe)
     patch = method(recipe.method).build(request.setting, recipe.options)
+    kept = math.inf
     for report in epochs(patch, recipe, request.setting, request.users, Silent()):
-        yield report.valid_score
+        kept = report.valid_score if report.best else kept
+        yield Epoch(report.valid_score, kept)
 
 
 def changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
@@ -112,6 +115,7 @@ class Watcher:
     metric: str
     deadline: float = math.inf
     curves: dict[str, list[float]] = field(default_factory=dict)  # of trials that began, by name
+    kept: dict[str, float] = field(default_factory=dict)  # the score that each would end with
     finished: set[str] = field(default_factory=set)
     early: set[str] = field(default_factory=set)
 
@@ -124,6 +128,7 @@ class Watcher:
             known = {trial.name: trial for trial in trials.of(session, run.id)}
         watcher = cls(workspace, run.id, bar, metric, time.monotonic() + (budget or math.inf))
         watcher.curves = {name: (trial.metrics or {}).get("curve", []) for name, trial in known.items()}
+        watcher.kept = {name: trial.metrics["score"] for name, trial in known.items() if trial.metrics}
         watcher.finished = {name for name, trial in known.items() if trial.state in ("done", "failed")}
         bar.advance(len(watcher.finished), watcher.note())
         return watcher
@@ -131,6 +136,7 @@ class Watcher:
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """A trial began, or began again."""
         self.curves[name] = []
+        self.kept.pop(name, None)
         self._took_back(name)
 
         def note(session: Session) -> None:
@@ -139,11 +145,11 @@ class Watcher:
 
         self.workspace.registry.write(note)
 
-    def reported(self, name: str, score: float) -> None:
+    def reported(self, name: str, epoch: Epoch) -> None:
         """A trial finished an epoch."""
-        curve = self.curves[name]
-        curve.append(score)
-        metrics = {"score": min(curve), "curve": list(curve)}
+        self.curves[name].append(epoch.score)
+        self.kept[name] = epoch.kept
+        metrics = {"score": epoch.kept, "curve": list(self.curves[name])}
 
         def note(session: Session) -> None:
             trials.update(session, self.run_id, name, "running", metrics)
@@ -167,8 +173,7 @@ class Watcher:
 
     def note(self) -> str:
         """`log_loss 0.5312, 2 running, 3 stopped early, 40 s of the budget left`."""
-        scores = [min(curve) for curve in self.curves.values() if curve]
-        parts = [f"best {self.metric} {abs(min(scores)):.4f}"] if scores else []
+        parts = [f"best {self.metric} {abs(min(self.kept.values())):.4f}"] if self.kept else []
         parts.append(f"{len(self.curves.keys() - self.finished)} running")
         parts.append(f"{len(self.early)} stopped early")
         if self.deadline < math.inf:
