@@ -1,7 +1,7 @@
 """Jobs that need nothing of each other, each in a process of its own, on this machine or on a cluster."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -45,7 +45,7 @@ def each(
 
 def in_order(
     work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, address: str | None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """What `work` gives for each job, in the order of the jobs, from so many processes of one core each.
 
     Only a few jobs a process are begun ahead of what was taken, so that memory stays bounded. A process keeps

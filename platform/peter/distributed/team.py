@@ -57,9 +57,8 @@ def together(
     with cluster(address) as cores:
         require(workers, cores)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        queue = Queue(
-            actor_options={"num_cpus": 0, "scheduling_strategy": here}
-        )  # lost with the driver alone
+        # beside the driver, so that no other machine's loss takes it along
+        queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         each = min(threads, cores // workers)
         trainer = TorchTrainer(
             _member,

@@ -1,9 +1,11 @@
 """Materialising: the answers of champions for all users, written once so that reading them needs no model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ class _Table:
         return self.known is not None and self.known.event_log_id == self.log.id
 
 
-Scores = Iterator[tuple[pa.Table, int]]
+Scores = Iterator[tuple[pa.Table, int]]  # of chunks: the answers, and how many were computed now
 
 
 def materialize(
@@ -69,10 +71,11 @@ def materialize(
     _require_whole(workspace, champions)
     params = {"tasks": [patch.task.name for patch in champions], "incremental": incremental}
     with running(workspace, "score", "profiles", params, "peter profile materialize --incremental") as run:
-        scores = _scores(workspace, asked, crew)
-        tables = [
-            _kept(table) if table.current else _made(workspace, table, scores, progress) for table in asked
-        ]
+        with closing(_scores(workspace, asked, crew)) as scores:
+            tables = [
+                _kept(table) if table.current else _made(workspace, table, scores, progress)
+                for table in asked
+            ]
         workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(tables)}))
     return {"tables": tables}
 
@@ -94,7 +97,9 @@ def _require_whole(workspace: Workspace, champions: Sequence[models.Patch]) -> N
         openings.answerer(patch)
 
 
-def _scores(workspace: Workspace, asked: Sequence[_Table], crew: Crew) -> Scores:
+def _scores(
+    workspace: Workspace, asked: Sequence[_Table], crew: Crew
+) -> Generator[tuple[pa.Table, int], None, None]:
     """The answers of every chunk that is asked for, in order."""
     todo = list(chain.from_iterable(table.chunks for table in asked))
     if crew.alone or not todo:
@@ -104,12 +109,12 @@ def _scores(workspace: Workspace, asked: Sequence[_Table], crew: Crew) -> Scores
     return in_order(score, todo, crew.workers, crew.address)
 
 
-def _scored_here(workspace: Workspace, todo: Sequence[Chunk]) -> Scores:
-    openings, wanted = Openings(workspace), None
-    for chunk in todo:
-        if chunk.wanted != wanted:
-            wanted, scorer = chunk.wanted, Scorer.open(workspace, openings, chunk.wanted)
-        yield scorer.table(chunk.first, chunk.last)
+def _scored_here(workspace: Workspace, todo: Sequence[Chunk]) -> Generator[tuple[pa.Table, int], None, None]:
+    openings = Openings(workspace)
+    for wanted, some in groupby(todo, attrgetter("wanted")):
+        scorer = Scorer.open(workspace, openings, wanted)
+        for chunk in some:
+            yield scorer.table(chunk.first, chunk.last)
 
 
 def _made(workspace: Workspace, asked: _Table, scores: Scores, progress: Progress) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import backbones, event_logs, models, names, runs
 from peter.services.backbones import document
-from peter.services.crew import ALONE, CHECKPOINT, Crew, noted, train_together
+from peter.services.crew import ALONE, Crew
+from peter.services.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.pretrain_plan import Job, Plan
 from peter.services.running import ended, running
 from peter.services.workspace import Workspace

@@ -25,9 +25,7 @@ class Wanted:
 
     patch: int
     log: int
-    table: int | None = (
-        None  # an earlier one of the same patch: its answers hold where nothing happened since
-    )
+    table: int | None = None  # an earlier one of the patch: it holds where nothing happened since
 
 
 @dataclass(frozen=True)
