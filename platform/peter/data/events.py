@@ -2,27 +2,25 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from peter.data import formats
+from peter.data.event_file import EventFile
 from peter.data.event_log import EventLog
 from peter.data.fingerprint import Fingerprint
-from peter.data.formats import Table
 from peter.data.histories import RESERVED
 from peter.data.sequences import Sequences
 from peter.data.spool import Ints, Spool
-from peter.data.timestamps import TimeFormat, TimeUnit, time_format
+from peter.data.timestamps import TimeUnit
 from peter.data.vocabulary import Vocabulary
 from peter.errors import InputError
 from peter.progress import Progress
 
-_FLAG = "name the right one with --{} NAME"
 _UNITS = {"number": "plain numbers", "us": "dates"}
 _RUN = 1 << 21  # events of the base that are copied at a time
 
@@ -41,78 +39,6 @@ class ImportedEvents:
     last_at: int
     time_unit: TimeUnit
     report: dict[str, Any]  # JSON: rows read, events dropped by reason, fingerprints of the files
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One file and the columns of it that matter: user, item, time."""
-
-    table: Table
-    columns: tuple[str, str, str]
-    form: TimeFormat
-
-    @classmethod
-    def open(cls, path: Path, user: str | None, item: str | None, time: str | None) -> "_Source":
-        table = formats.open_table(path)
-        columns = (
-            formats.find_column(table, user, formats.USER, _FLAG.format("user")),
-            formats.find_column(table, item, formats.ITEM, _FLAG.format("item")),
-            formats.find_column(table, time, formats.TIME, _FLAG.format("time")),
-        )
-        for name in columns:
-            if columns.count(name) > 1:
-                raise InputError(
-                    f"{path}: column {name} cannot be two of user, item and time; "
-                    "name the right ones with --user, --item and --time."
-                )
-        _, (*_, sample) = next(iter(table.rows(columns)))
-        return cls(table, columns, time_format(sample))
-
-    def events(self, spool: Spool, fingerprint: Fingerprint) -> Iterator[pl.DataFrame]:
-        """Batches of user codes, item codes, timestamps; raises for an empty id or a time that is none."""
-        user, item, time = map(pl.col, self.columns)
-        for batch in self.table.batches(self.columns):
-            events = (
-                batch.lazy()
-                .select(
-                    users=spool.user_codes.of(user),
-                    items=spool.item_codes.of(item),
-                    timestamps=self.form.epoch(time),
-                    empty=(user == "") | (item == ""),
-                )
-                .collect()
-            )
-            if events["timestamps"].null_count() or events["empty"].any():
-                self._blame()
-            fingerprint.add(batch[self.columns[0]], batch[self.columns[1]], events["timestamps"])
-            yield events
-
-    def _blame(self) -> NoReturn:
-        """Find the row at fault again, slowly."""
-        rows = iter(self.table.rows(self.columns))
-        while run := list(islice(rows, 100_000)):
-            times = self.form.epochs([values[2] for _, values in run])
-            for (number, values), bad in zip(run, times.is_null(), strict=True):
-                if bad or "" in values:
-                    raise self._fault(number, values)
-        raise AssertionError(f"{self.table.path} reads differently the second time")
-
-    def _fault(self, number: int, values: Sequence[str]) -> InputError:
-        where = f"{self.table.path}, {self.table.unit} {number}"
-        for name, text in zip(self.columns, values, strict=True):
-            if text == "":
-                return InputError(f"{where} has nothing in column {name}; fill it in or remove the row.")
-        return InputError(
-            f"{where}: {values[2]!r} in column {self.columns[2]} is not {self.form.noun}; "
-            "correct it or name another column with --time NAME."
-        )
-
-    def find(self, column: int, text: str) -> str | None:
-        """Where an id first stands."""
-        for number, values in self.table.rows(self.columns):
-            if values[column] == text:
-                return f"{self.table.path}, {self.table.unit} {number}"
-        return None
 
 
 def import_events(
@@ -145,7 +71,7 @@ def import_events(
         InputError: a file cannot be used, or no event is left.
     """
     _check_paths(paths)
-    sources = [_Source.open(path, user, item, time) for path in paths]
+    sources = [EventFile.open(path, user, item, time) for path in paths]
     unit = _common_unit(sources, base)
     with Spool(work_dir) as spool:
         if base:
@@ -157,7 +83,9 @@ def import_events(
         return _write(spool, kept, unit, work_dir, progress)
 
 
-def _read(spool: Spool, sources: Sequence[_Source], known: Collection[str], progress: Progress) -> list[str]:
+def _read(
+    spool: Spool, sources: Sequence[EventFile], known: Collection[str], progress: Progress
+) -> list[str]:
     """Spool the events of every file that is not `known`; the fingerprints of those files."""
     fingerprints = []
     with progress.bar("reading", unit="events") as bar:
@@ -181,7 +109,7 @@ def _check_paths(paths: Sequence[Path]) -> None:
             raise InputError(f"{path} is given twice; name every file once.")
 
 
-def _common_unit(sources: Sequence[_Source], base: EventLog | None) -> TimeUnit:
+def _common_unit(sources: Sequence[EventFile], base: EventLog | None) -> TimeUnit:
     unit = base.time_unit if base else sources[0].form.unit
     for source in sources:
         if source.form.unit != unit:
@@ -206,7 +134,7 @@ def _spool_base(spool: Spool, base: EventLog) -> None:
         spool.append(users, base.items[run] - RESERVED, base.timestamps[run])
 
 
-def _check_ids(spool: Spool, sources: Sequence[_Source]) -> None:
+def _check_ids(spool: Spool, sources: Sequence[EventFile]) -> None:
     for column, codes, noun in ((0, spool.user_codes, "user id"), (1, spool.item_codes, "item id")):
         for text in codes.ids.filter(formats.unclean(codes.ids)).head(1):
             places = (source.find(column, text) for source in sources)
