@@ -223,6 +223,7 @@ def compare_(
     settings: SetOption = None,
     seed: SeedAsBeforeOption = None,
     seeds: SeedsOption = 1,
+    ray: RayOption = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -238,7 +239,7 @@ def compare_(
 
     chosen = None if methods is None else [each for each in methods.split(",") if each]
     workspace = open_workspace(registry, store)
-    document = compare(workspace, name, chosen, settings or [], seed, seeds, progress())
+    document = compare(workspace, name, chosen, settings or [], seed, seeds, ray, progress())
     show(document, json, comparison)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import started, wait_for, workers
+from processes import peter, started, wait_for, workers
 from small_workspace import PRETRAIN, SHAPE, everything
 
 from peter.progress import Silent
@@ -25,6 +25,7 @@ COMMANDS = {  # and the name of what its workers run
     " --set max_length=20 --set threads=1 --set patience=30 --set batch_size=16": "RayTrainWorker",
     "profile materialize --workers 2": "_Worker",
     "task train --all --seed 5 --no-twin --set epochs=40 --set patience=40": "_done",
+    "task compare gender --methods peter,bag,probe": "_done",
     "backbone migrate clicks@1 other@1": "_done",
     "tune gender --trials 4 --space space.toml --no-promote": "Search",
 }
@@ -90,6 +91,18 @@ def test_a_lost_machine_costs_time_alone(
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)
     assert {run["state"] for run in everything(place)["run"]} == {"done"}
+
+
+@pytest.mark.slow
+def test_methods_are_measured_on_a_cluster_as_here(place: Path, machines: Machines) -> None:
+    words = ["task", "compare", "gender", "--methods", "peter,bag", "--seeds", "2", "--json"]
+    here, there = (
+        [(row["method"], row["metrics"], row["difference"], row["params"]) for row in told["methods"]]
+        for told in (
+            json.loads(peter(place, *words, *more).stdout) for more in ([], ["--ray", machines.address])
+        )
+    )
+    assert there == here
 
 
 @pytest.mark.slow

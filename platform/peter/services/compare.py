@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,11 +12,12 @@ from torch import Tensor
 from peter import plugins
 from peter.config import FitConfig
 from peter.data.histories import Histories
-from peter.errors import InputError, UnknownName
-from peter.methods import GROUP, Examples, method
+from peter.errors import InputError, PeterError, UnknownName
+from peter.methods import GROUP, method
 from peter.progress import Progress, Silent
 from peter.registry import models, patches, runs
 from peter.services import frozen
+from peter.services.batch import Order
 from peter.services.contest import MAJORITY, Answering, Majority, seeded
 from peter.services.evaluation import scores, spread
 from peter.services.recipes import Recipe
@@ -32,17 +33,21 @@ MANY = 2048  # users of such an answer, at most
 
 
 @dataclass(frozen=True)
-class _Contender:
-    """What is compared."""
+class Measured:
+    """A method on the task's users: what it answers, and what that costs."""
 
     name: str
-    fits: Sequence[Answering]  # one for each seed
+    outputs: dict[str, list[Tensor]]  # by part of the split, calibrated [B, K] of each seed's fit
     params: int  # numbers that were trained
     seconds: float  # that a fit took, on average over seeds
+    speed: dict[str, float]  # of answering
 
-    def outputs(self, users: Examples) -> list[Tensor]:
-        """Calibrated outputs [B, K] of each seed's fit."""
-        return [fit.answer(users.histories) for fit in self.fits]
+    @classmethod
+    def of(cls, request: Request, name: str, fits: Sequence[Answering], params: int, seconds: float) -> Self:
+        """Let its fits answer."""
+        parts = {"valid": request.users.valid, "test": request.users.test}
+        outputs = {part: [fit.answer(users.histories) for fit in fits] for part, users in parts.items()}
+        return cls(name, outputs, params, seconds, _speed(request, fits[0]))
 
 
 def compare(
@@ -52,6 +57,7 @@ def compare(
     settings: Sequence[str],
     seed: int | None,
     seeds: int,
+    address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Fit methods on a task's own labels, backbone and split, and put them side by side.
@@ -63,6 +69,8 @@ def compare(
         settings: `--set`; a key counts for the methods that have it.
         seed: the champion's if None.
         seeds: fits of each method, of which metrics and differences are averages.
+        address: of a cluster that fits them side by side; None: one after another in this process, where no
+            neighbour is part of the seconds.
 
     Returns:
         `{task, backbone, primary, maximise, seeds, methods: [{method, metrics: {valid, test}, difference,
@@ -83,9 +91,8 @@ def compare(
     names = [recipe.method for recipe in recipes]
     params = {"methods": names, "settings": list(settings), "seeds": list(request.each_seed)}
     with running(workspace, "compare", name, params, f"peter task compare {name} ..") as run:
-        before = frozen.fingerprint(request.base.body)
-        found = [*_fitted(request, recipes, progress), _majority(request)]
-        frozen.require_untouched(request.base, before)
+        requests = [replace(request, recipe=recipe) for recipe in recipes]
+        found = [*_measured(workspace, requests, address, progress), _majority(request)]
         rows = _rows(request, found, champion.backbone.params)
         summary = {row["method"]: row["metrics"]["test"] for row in rows}
         workspace.registry.write(lambda session: runs.finish(session, run.id, summary))
@@ -124,37 +131,61 @@ def _recipes(
     ]
 
 
-def _fitted(request: Request, recipes: Sequence[Recipe], progress: Progress) -> list[_Contender]:
-    _warm_up(request, recipes[0])
-    found = []
-    with progress.bar("methods", len(recipes) * request.seeds, "fits") as bar:
-        for recipe in recipes:
-            fits = []
-            for seed in request.each_seed:
-                bar.advance(0, recipe.method)
-                fits.append(seeded(request, recipe, seed, progress))
+def work(order: Order) -> Measured:
+    """Fit and measure the method that is ordered; in whichever process."""
+    request = order.request()
+    _warm_up(request)
+    return _fitted(request, Silent())
+
+
+def _measured(
+    workspace: Workspace, requests: Sequence[Request], address: str | None, progress: Progress
+) -> list[Measured]:
+    """Each request's method, in their order."""
+    with progress.bar("methods", len(requests), "methods") as bar:
+        if address is None:
+            _warm_up(requests[0])
+            found = []
+            for request in requests:
+                bar.advance(0, request.recipe.method)
+                found.append(_fitted(request, progress))
                 bar.advance(1)
-            seconds = fmean(fit.seconds for fit in fits)
-            found.append(_Contender(recipe.method, fits, fits[0].params, seconds))
-    return found
+            return found
+        from peter.distributed.jobs import each  # Ray, for those who need it
+
+        orders = [Order.of(workspace, request) for request in requests]
+        places: dict[int, Measured] = {}
+        for ended in each(work, orders, max(request.recipe.fit.threads for request in requests), address):
+            if ended.error:
+                raise PeterError(f"{requests[ended.at].recipe.method}: {ended.error}")
+            places[ended.at] = ended.value
+            bar.advance(1, requests[ended.at].recipe.method)
+        return [places[at] for at in range(len(requests))]
 
 
-def _warm_up(request: Request, recipe: Recipe) -> None:
-    """One epoch that nobody times: the first fit loads libraries, for which the first row would pay."""
-    short = replace(recipe, fit=replace(recipe.fit, epochs=1))
-    seeded(request, short, recipe.fit.seed, Silent())
+def _fitted(request: Request, progress: Progress) -> Measured:
+    recipe, before = request.recipe, frozen.fingerprint(request.base.body)
+    fits = [seeded(request, recipe, seed, progress) for seed in request.each_seed]
+    frozen.require_untouched(request.base, before)
+    return Measured.of(request, recipe.method, fits, fits[0].params, fmean(fit.seconds for fit in fits))
 
 
-def _majority(request: Request) -> _Contender:
+def _warm_up(request: Request) -> None:
+    """One epoch that nobody times: a process's first fit loads libraries."""
+    short = replace(request.recipe, fit=replace(request.recipe.fit, epochs=1))
+    seeded(request, short, short.fit.seed, Silent())
+
+
+def _majority(request: Request) -> Measured:
     begin = perf_counter()
     known = Majority.of(request)
-    return _Contender(MAJORITY, [known], 0, perf_counter() - begin)
+    return Measured.of(request, MAJORITY, [known], 0, perf_counter() - begin)
 
 
-def _rows(request: Request, found: Sequence[_Contender], backbone_params: int) -> list[dict[str, Any]]:
+def _rows(request: Request, found: Sequence[Measured], backbone_params: int) -> list[dict[str, Any]]:
     parts = {"valid": request.users.valid, "test": request.users.test}
     measured = {
-        part: scores(request.setting, users, {each.name: each.outputs(users) for each in found})
+        part: scores(request.setting, users, {each.name: each.outputs[part] for each in found})
         for part, users in parts.items()
     }
     first = mean(measured["test"][found[0].name])
@@ -166,8 +197,8 @@ def _rows(request: Request, found: Sequence[_Contender], backbone_params: int) -
             "params": each.params,
             "share": each.params / backbone_params,
             "train_seconds": each.seconds,
-            **_speed(each, request),
-            **_seeds(each, measured),
+            **each.speed,
+            **_seeds(measured, each.name),
         }
         for each in found
     ]
@@ -177,15 +208,15 @@ def _difference(fits: Sequence[Scored], first: Scored) -> dict[str, Any]:
     return dict(told(difference(mean(fits), first)))
 
 
-def _seeds(each: _Contender, measured: dict[str, dict[str, list[Scored]]]) -> dict[str, Any]:
-    if len(each.fits) < 2:
+def _seeds(measured: dict[str, dict[str, list[Scored]]], name: str) -> dict[str, Any]:
+    if len(measured["test"][name]) < 2:
         return {}
-    return {"seeds": {part: spread(fits[each.name]) for part, fits in measured.items()}}
+    return {"seeds": {part: spread(fits[name]) for part, fits in measured.items()}}
 
 
-def _speed(each: _Contender, request: Request) -> dict[str, float]:
-    """How fast the first fit answers, on as many threads as it was fitted with."""
-    histories, fit = request.users.train.histories, each.fits[0]
+def _speed(request: Request, fit: Answering) -> dict[str, float]:
+    """How fast a fit answers, on as many threads as it was fitted with."""
+    histories = request.users.train.histories
     many = histories.select(torch.arange(min(MANY, len(histories))))
     alone = [histories.select(torch.tensor([at % len(histories)])) for at in range(SINGLE)]
     with threads(request.recipe.fit.threads):
