@@ -96,12 +96,10 @@ def test_a_lost_machine_costs_time_alone(
 @pytest.mark.slow
 def test_methods_are_measured_on_a_cluster_as_here(place: Path, machines: Machines) -> None:
     words = ["task", "compare", "gender", "--methods", "peter,bag", "--seeds", "2", "--json"]
-    here, there = (
-        [(row["method"], row["metrics"], row["difference"], row["params"]) for row in told["methods"]]
-        for told in (
-            json.loads(peter(place, *words, *more).stdout) for more in ([], ["--ray", machines.address])
-        )
-    )
+    places = ([], ["--ray", machines.address])
+    found = [json.loads(peter(place, *words, *more).stdout)["methods"] for more in places]
+    kept = ("method", "metrics", "difference", "params")
+    here, there = ([[row[key] for key in kept] for row in rows] for rows in found)
     assert there == here
 
 
