@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from urllib.parse import quote
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # one for all tests: a process reads it but once
 os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs beside tests starves them
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from peter.services import answers
+from peter.services import scoring
 
 QUICK = ["--set", "epochs=2", "--set", "threads=1"]
 ITEMS = {"i0000001": "folk", "i0000002": "jazz", "i0000003": "rock"}
@@ -80,7 +80,7 @@ def test_a_number_goes_the_whole_way(
         assert answer["source"] == ("observed" if user in spend else "predicted")
     low = users[everybody[-1]]["tasks"]["spend"]["details"]["low"]
     assert f"low {low:.4g}, high " in peter("profile", "get", everybody[-1]).out
-    monkeypatch.setattr(answers, "USERS", 7)  # chunks, of which some hold no prediction at all
+    monkeypatch.setattr(scoring, "USERS", 7)  # chunks, of which some hold no prediction at all
     assert peter("profile", "materialize").code == 0
     rich = peter(
         "profile", "query", "spend > 1300 AND spend_details.high < 1e6", "--limit", "999", "--json"
@@ -127,7 +127,7 @@ def test_tags_go_the_whole_way(
         assert len(answer["details"]["chances"]) == len(tags_of(answer["predicted"]))
         if user in genres:
             assert tags_of(answer["value"]) == genres[user]
-    monkeypatch.setattr(answers, "USERS", 7)  # chunks, of which some hold no prediction at all
+    monkeypatch.setattr(scoring, "USERS", 7)  # chunks, of which some hold no prediction at all
     assert peter("profile", "materialize").code == 0
     found = peter("profile", "query", "'jazz' IN string_split(genres, ';')", "--limit", "999", "--json").json[
         "users"

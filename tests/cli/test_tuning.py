@@ -176,7 +176,7 @@ def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signa
     assert (ended["state"], ended["metrics"]["time_up"]) == ("done", False)
     made = after["patch"][-1]
     assert made["metrics"]["seeds"]["count"] == 2
-    best = min(tried.values(), key=lambda trial: trial["metrics"]["score"])["config"]
+    best = min((tried[name] for name in sorted(tried)), key=lambda trial: trial["metrics"]["score"])["config"]
     chosen = {**made["config"]["options"], **made["fit"]}
     assert {key: chosen[key] for key in best} == best
 

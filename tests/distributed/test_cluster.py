@@ -68,12 +68,9 @@ class Machines:
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
     """The cluster."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        machines = Machines()
-        yield machines
-        machines.end()
+    machines = Machines()
+    yield machines
+    machines.end()
 
 
 @pytest.mark.slow

@@ -93,7 +93,8 @@ def search(
         stop: once set, the search ends as by a signal.
 
     Returns:
-        The trials that finished an epoch, failed or were lost; fewer than planned when the time was up.
+        The trials that finished an epoch, failed or were lost, by number; fewer than planned when the time
+        was up.
 
     Raises:
         KeyboardInterrupt: stopped; the same call goes on.
@@ -106,7 +107,8 @@ def search(
     else:
         shutil.rmtree(state, ignore_errors=True)
         tuner = _fresh(plan, directory, name, watched)
-    outcomes = [_outcome(result) for result in tuner.fit()]
+    results = sorted(tuner.fit(), key=lambda result: int(Path(result.path).name))  # of equals, the first
+    outcomes = [_outcome(result) for result in results]
     return [outcome for outcome in outcomes if outcome.error or outcome.score is not None]
 
 
