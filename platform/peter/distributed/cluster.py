@@ -69,10 +69,19 @@ def _hushed() -> Iterator[None]:
         os.close(error)
 
 
-def require(workers: int, cores: int) -> None:
-    """Raises InputError for more workers than a cluster has cores for."""
-    if workers > cores:
-        raise InputError(f"{workers} workers need as many cores; give --workers {cores} or less.")
+def cores_each(workers: int, most: int) -> int:
+    """Cores that each of so many workers can have, `most` at most, so that all find a place at once.
+
+    Ray would wait for ever for a place that no machine has.
+
+    Raises:
+        InputError: there are fewer cores than workers.
+    """
+    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    for cores in range(most, 0, -1):
+        if sum(machine // cores for machine in machines) >= workers:
+            return cores
+    raise InputError(f"{workers} workers need as many cores; give --workers {sum(machines)} or less.")
 
 
 def _private_token(address: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from peter.distributed.cluster import cluster, require
+from peter.distributed.cluster import cluster, cores_each
 from peter.errors import PeterError, kept
 
 AHEAD = 2  # jobs of a process that are begun before the oldest value is taken
@@ -32,11 +32,11 @@ def each(
     Args:
         work: importable; it must write nothing.
         jobs: what it needs, picklable: names and addresses, never a frozen tensor.
-        threads: cores that a job keeps busy.
+        threads: cores that a job keeps busy, if a machine has as many.
         address: of a cluster; None: this machine.
     """
-    with cluster(address) as cores:
-        task = ray.remote(num_cpus=min(threads, cores), max_retries=AGAIN)(_done)
+    with cluster(address):
+        task = ray.remote(num_cpus=cores_each(1, threads), max_retries=AGAIN)(_done)
         places = {task.remote(work, job): at for at, job in enumerate(jobs)}
         while places:
             (ended,), _ = ray.wait(list(places), num_returns=1)
@@ -60,9 +60,10 @@ def in_order(
         InputError: fewer cores than workers.
         PeterError: a job failed, or its process was lost again and again.
     """
-    with cluster(address) as cores:
-        require(workers, cores)
-        actor = ray.remote(num_cpus=1, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
+    with cluster(address):
+        actor = ray.remote(num_cpus=cores_each(workers, 1), max_restarts=AGAIN, max_task_retries=AGAIN)(
+            _Worker
+        )
         team = [actor.remote(work) for _ in range(workers)]
         begun = (team[at % workers].do.remote(job) for at, job in enumerate(jobs))
         ahead = deque(islice(begun, AHEAD * workers))

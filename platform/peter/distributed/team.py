@@ -12,7 +12,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from peter.distributed.cluster import cluster, require
+from peter.distributed.cluster import cluster, cores_each
 from peter.errors import PeterError
 from peter.training.team import Team
 
@@ -54,12 +54,11 @@ def together(
         InputError: fewer cores than workers.
         PeterError: raised by `work`, or members were lost again and again.
     """
-    with cluster(address) as cores:
-        require(workers, cores)
+    with cluster(address):
+        each = cores_each(workers, threads)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # beside the driver, so that no other machine's loss takes it along
         queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        each = min(threads, cores // workers)
         trainer = TorchTrainer(
             _member,
             train_loop_config={"work": work, "job": job, "threads": each, "queue": queue},
