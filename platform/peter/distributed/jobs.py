@@ -61,9 +61,8 @@ def in_order(
         PeterError: a job failed, or its process was lost again and again.
     """
     with cluster(address):
-        actor = ray.remote(num_cpus=cores_each(workers, 1), max_restarts=AGAIN, max_task_retries=AGAIN)(
-            _Worker
-        )
+        cores = cores_each(workers, 1)
+        actor = ray.remote(num_cpus=cores, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
         team = [actor.remote(work) for _ in range(workers)]
         begun = (team[at % workers].do.remote(job) for at, job in enumerate(jobs))
         ahead = deque(islice(begun, AHEAD * workers))

@@ -67,23 +67,25 @@ def materialize(
     with workspace.registry.read() as session:
         named = [patches.get(session, name) for name in names or ()]
         champions = named or aliases.require_champions(session)
-        asked = [_asked(session, workspace, patch, incremental) for patch in champions]
+        tables = profiles.newest(session) if incremental else {}
+        asked = [_asked(session, workspace, patch, tables.get(patch.id)) for patch in champions]
     _require_whole(workspace, champions)
     params = {"tasks": [patch.task.name for patch in champions], "incremental": incremental}
     with running(workspace, "score", "profiles", params, "peter profile materialize --incremental") as run:
         with closing(_scores(workspace, asked, crew)) as scores:
-            tables = [
+            made = [
                 _kept(table) if table.current else _made(workspace, table, scores, progress)
                 for table in asked
             ]
-        workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(tables)}))
-    return {"tables": tables}
+        workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(made)}))
+    return {"tables": made}
 
 
-def _asked(session: Session, workspace: Workspace, patch: models.Patch, incremental: bool) -> _Table:
+def _asked(
+    session: Session, workspace: Workspace, patch: models.Patch, known: models.ProfileTable | None
+) -> _Table:
     log = event_logs.newest(session, patch.backbone.event_log)
     line = {each.id for each in event_logs.lineage(session, log)}
-    known = profiles.newest(session).get(patch.id) if incremental else None
     known = known if known and known.event_log_id in line else None
     wanted = Wanted(patch.id, log.id, known.id if known else None)
     table = _Table(patch, log, known, list(chunks(Address.of(workspace), wanted, log.users)))
