@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from processes import peter, started, wait_for, workers
-from small_workspace import PRETRAIN, SHAPE, everything
+from small_workspace import PRETRAIN, SHAPE, TASKS, everything, train_task
 
 from peter.progress import Silent
 from peter.services.pretrain import pretrain
+from peter.services.promote import promote
 from peter.services.workspace import Workspace
 
-NODES = 3  # of one core each; one may be lost
+NODES = 3  # of one core each, beside a head that computes nothing; one may be lost
+LONG = ["epochs=40", "patience=40"]  # a fit that lasts long enough to be lost in the middle
 SPACE = """
 epochs = [40]
 patience = [40]
@@ -24,7 +26,7 @@ COMMANDS = {  # and the name of what its workers run
     "backbone pretrain clicks --name wide --channels 8 --blocks 2 --epochs 30 --workers 2"
     " --set max_length=20 --set threads=1 --set patience=30 --set batch_size=16": "RayTrainWorker",
     "profile materialize --workers 2": "_Worker",
-    "task train --all --seed 5 --no-twin --set epochs=40 --set patience=40": "_done",
+    f"task train --all --seed 5 --no-twin --set {' --set '.join(LONG)}": "_done",
     "task compare gender --methods peter,bag,probe": "_done",
     "backbone migrate clicks@1 other@1": "_done",
     "tune gender --trials 4 --space space.toml --no-promote": "Search",
@@ -37,8 +39,8 @@ class Machines:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args=self._node())
-        self._others = [self._cluster.add_node(**self._node()) for _ in range(NODES - 1)]
+        self._cluster = Cluster(initialize_head=True, head_node_args=self._node(cores=0))
+        self._others = [self._cluster.add_node(**self._node()) for _ in range(NODES)]
 
     @property
     def address(self) -> str:
@@ -61,8 +63,8 @@ class Machines:
         self._cluster.shutdown()
 
     @staticmethod
-    def _node() -> dict[str, Any]:
-        return {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    def _node(cores: int = 1) -> dict[str, Any]:
+        return {"num_cpus": cores, "object_store_memory": 100 << 20, "include_dashboard": False}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,9 @@ def test_a_lost_machine_costs_time_alone(
     (place / "space.toml").write_text(SPACE)
     if "other@1" in command:
         pretrain(workspace, "clicks", "other", SHAPE, PRETRAIN, Silent())
+        for task in TASKS:
+            made = train_task(workspace, task, settings=LONG)
+            promote(workspace, f"{task}@{made['version']}", False, "to be moved")
     with started(place, *command.split(), "--ray", machines.address, "--json") as process:
         wait_for(lambda: machines.lose(COMMANDS[command]))
         out, err = process.communicate(timeout=400)
