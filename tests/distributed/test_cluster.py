@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,10 @@ def test_a_lost_machine_costs_time_alone(
 ) -> None:
     (place / "space.toml").write_text(SPACE)
     if "other@1" in command:
-        pretrain(workspace, "clicks", "other", SHAPE, PRETRAIN, Silent())
+        pretrain(workspace, "clicks", "other", SHAPE, replace(PRETRAIN, seed=1), Silent())
         for task in TASKS:
             made = train_task(workspace, task, settings=LONG)
-            promote(workspace, f"{task}@{made['version']}", False, "to be moved")
+            promote(workspace, f"{task}@{made['report']['version']}", False, "to be moved")
     with started(place, *command.split(), "--ray", machines.address, "--json") as process:
         wait_for(lambda: machines.lose(COMMANDS[command]))
         out, err = process.communicate(timeout=400)
