@@ -206,7 +206,7 @@ def pay(given: Given, records: Records) -> str:
 
 def report(given: Given) -> None:
     """Measure what is missing, then write the sections and the map."""
-    records = Records(given.root / "records.jsonl", given.root)
+    records = Records(given.page.with_suffix(".jsonl"), given.root)  # few labels are asked for there, too
     users, backbone = (300, ("epochs=1", "blocks=2")) if given.small else (4000, ORDER)
     given.write(
         "order", lambda: ORDER_TEXT + order(given.root, records, users, backbone, given.jobs), records
