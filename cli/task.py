@@ -47,23 +47,27 @@ def list_(
 
 @app.command("show", epilog="Example: peter task show gender")
 def show_(
-    name: NameArgument,
+    task: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The task, or one of its versions.")],
     plots: Annotated[
         Path | None,
-        typer.Option("--plots", metavar="DIR", help="Write the champion's diagrams there, as PNG and SVG."),
+        typer.Option("--plots", metavar="DIR", help="Write its diagrams there, as PNG and SVG."),
     ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a task beside the baselines."""
+    """Show a task beside the baselines.
+
+    Its champion, or the version that is named: NAME@3, NAME@challenger.
+    """
     from peter.services import tasks
 
-    document = tasks.show_task(open_workspace(registry, store), name)
+    looked_up = tasks.show_version if "@" in task else tasks.show_task
+    document = looked_up(open_workspace(registry, store), task)
     if plots:
-        from peter.services.plots import plot_champion
+        from peter.services.plots import plot_shown
 
-        document["plots"] = plot_champion(document, plots)
+        document["plots"] = plot_shown(document, plots)
     show(document, json, _tasks.task)
 
 
@@ -74,7 +78,10 @@ def versions(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the versions of a task's patch."""
+    """List a task's versions, and who answered when.
+
+    Every move of champion and challenger stands below, with who made it and why.
+    """
     from peter.services import tasks
 
     show(tasks.versions(open_workspace(registry, store), name), json, _tasks.version_list)
