@@ -26,10 +26,10 @@ def version_list(document: Document) -> Drawing:
         right=["params"],
     )
     if moves := document.get("history"):
-        columns = ("alias", "from", "to", "actor", "why")
+        moved = ("alias", "from", "to", "actor", "why")
         yield table(
-            [*columns, "moved (UTC)"],
-            ([*(row[column] for column in columns), minute(row["at"])] for row in moves),
+            [*moved, "moved (UTC)"],
+            ([*(row[column] for column in moved), minute(row["at"])] for row in moves),
         )
 
 

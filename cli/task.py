@@ -7,7 +7,7 @@ import typer
 
 from peter.errors import InputError
 
-from . import _tasks
+from . import _tasks, _transfer
 from ._compare import comparison
 from ._group import noun
 from ._options import (
@@ -47,7 +47,9 @@ def list_(
 
 @app.command("show", epilog="Example: peter task show gender")
 def show_(
-    task: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The task, or one of its versions.")],
+    task: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]", help="The task, or NAME@3, NAME@challenger.")
+    ],
     plots: Annotated[
         Path | None,
         typer.Option("--plots", metavar="DIR", help="Write its diagrams there, as PNG and SVG."),
@@ -56,10 +58,7 @@ def show_(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a task beside the baselines.
-
-    Its champion, or the version that is named: NAME@3, NAME@challenger.
-    """
+    """Show a task beside the baselines."""
     from peter.services import tasks
 
     looked_up = tasks.show_version if "@" in task else tasks.show_task
@@ -295,3 +294,7 @@ def remove(
 
     removed = remove_task(open_workspace(registry, store), name, force)
     show(removed, json, lambda document: iter([facts(document)]))
+
+
+app.command("export", epilog="Example: peter task export gender ./gender-patch")(_transfer.export)
+app.command("import", epilog="Example: peter task import ./gender-patch --owner growth")(_transfer.import_)

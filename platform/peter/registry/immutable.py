@@ -1,4 +1,7 @@
-"""What is registered stays: no session changes a backbone, or of a patch anything but its state."""
+"""What is registered stays: no session changes a backbone, or of a patch anything but its state.
+
+It is rows and statements of the mapped classes that are looked at; SQL past them is not.
+"""
 
 from typing import Any
 
@@ -26,8 +29,7 @@ def _look_at_rows(session: Session, *_: Any) -> None:
 
 
 def _look_at_statement(asked: ORMExecuteState) -> None:
-    if asked.is_update or asked.is_delete:
-        assert asked.bind_mapper is not None
+    if asked.bind_mapper and (asked.is_update or asked.is_delete):
         kind = asked.bind_mapper.class_
         _require(kind not in CHANGEABLE, kind.__tablename__)
 
