@@ -77,7 +77,7 @@ def versions(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List a task's versions, and who answered when.
+    """List a task's versions and every promotion.
 
     Every move of champion and challenger stands below, with who made it and why.
     """

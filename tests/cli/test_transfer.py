@@ -183,6 +183,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a newer format": (said_again("format", value=FORMAT + 1), "use the one that wrote it"),
     "an unknown field": (said_again("more", value=1), "differ in more"),
     "a field of another type": (said_again("sensitive", value="no"), "nothing sensible of sensitive"),
+    "a schema that is none": (said_again("config", "schema", value=[]), "nothing sensible of config"),
     "a path out of the directory": (
         said_again("files", "../../../etc/passwd", value="0" * 64), "names other files",
     ),

@@ -91,7 +91,7 @@ class Wanted:
             return None
         tasks.authorise(task, actor, self.force)
         here = (task.kind, _named(_outputs(session, task)))
-        there = (self.sheet.kind, _named(self.sheet.config.get("schema", {})))
+        there = (self.sheet.kind, _named(self.sheet.config["schema"]))
         if here != there:
             raise InputError(
                 f"Task {task.name!r} answers otherwise ({_said(*here)}) than {self.directory} "
@@ -216,7 +216,8 @@ def _require_metrics(metrics: Mapping[str, Any]) -> None:
         for interval in scores.values():
             if not all(math.isfinite(interval[end]) for end in ("value", "low", "high")):
                 raise ValueError(interval)
-    if metrics["test"][metrics["primary"]] is None or not isinstance(metrics["maximise"], bool):
+    whole = (metrics["test"][metrics["primary"]], metrics["users"]["test"], metrics["gate"]["reason"])
+    if None in whole or not isinstance(metrics["maximise"], bool) or not isinstance(metrics["skipped"], list):
         raise ValueError(metrics["primary"])
     for kept in metrics["diagrams"]:
         diagram.from_json(kept)

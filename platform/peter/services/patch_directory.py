@@ -85,6 +85,8 @@ class Sheet:
         for field in fields(cls):
             if not isinstance(getattr(sheet, field.name), get_origin(hints[field.name]) or hints[field.name]):
                 raise InputError(f"{path} says nothing sensible of {field.name}; {AGAIN}.")
+        if not all(isinstance(sheet.config.get(part), dict) for part in ("schema", "adapter")):
+            raise InputError(f"{path} says nothing sensible of config; {AGAIN}.")
         if sheet.files.keys() - {LABELS} != {CONFIG, WEIGHTS, CARD}:
             raise InputError(f"{path} names other files than an exported patch has; {AGAIN}.")
         return sheet
@@ -109,7 +111,7 @@ def read(directory: Path, own: Path) -> Sheet:
         _copy(directory / name, own / name, None if name in (WEIGHTS, LABELS) else LARGEST)
         if hashed(own / name) != sha256:
             raise InputError(f"{directory / name} was changed after it was written; {AGAIN}.")
-    if (own / CONFIG).read_bytes() != config_bytes(sheet.config.get("adapter", {})):
+    if (own / CONFIG).read_bytes() != config_bytes(sheet.config["adapter"]):
         raise InputError(f"{directory / CONFIG} does not agree with {SHEET} beside it; {AGAIN}.")
     _require_small_header(own / WEIGHTS, directory / WEIGHTS)
     return sheet
