@@ -16,23 +16,32 @@ def task_list(document: Document) -> Drawing:
 
 
 def version_list(document: Document) -> Drawing:
-    columns = ("version", "champion", "method", "backbone", "params", "gate")
+    columns = ("method", "backbone", "params", "gate")
     yield table(
-        [*columns, "created (UTC)"],
-        ([*(row[column] for column in columns), minute(row["created"])] for row in document["versions"]),
+        ["version", "alias", *columns, "created (UTC)"],
+        (
+            [row["version"], _alias(row), *(row[column] for column in columns), minute(row["created"])]
+            for row in document["versions"]
+        ),
         right=["params"],
     )
+    if moves := document.get("history"):
+        moved = ("alias", "from", "to", "actor", "why")
+        yield table(
+            [*moved, "moved (UTC)"],
+            ([*(row[column] for column in moved), minute(row["at"])] for row in moves),
+        )
 
 
 def task(document: Document) -> Drawing:
-    """A task with its champion beside the baselines, and its versions."""
+    """A task with its champion, or the version in question, beside the baselines, and its versions."""
     shown = ("champion", "versions", "report", "plots")
     yield facts({name: value for name, value in document.items() if name not in shown})
-    if champion := document["champion"]:
-        yield from metric_table({document["name"]: champion})
-        yield from seed_table(champion)
-        reference = f"{document['name']}@{champion['version']}"
-        yield from diagrams(reference, champion["metrics"].get("diagrams", ()))
+    if patch := document.get("report") or document["champion"]:
+        yield from metric_table({document["name"]: patch})
+        yield from seed_table(patch)
+        reference = f"{document['name']}@{patch['version']}"
+        yield from diagrams(reference, patch["metrics"].get("diagrams", ()))
     yield from version_list(document)
     yield from (f"written to {path}" for path in document.get("plots", ()))
 
@@ -62,6 +71,10 @@ def _made_all(document: Document) -> Drawing:
         right=["test users"],
     )
     yield "Next: peter task show NAME"
+
+
+def _alias(row: Document) -> str | None:
+    return next((alias for alias in ("champion", "challenger") if row[alias]), None)
 
 
 def _line(task: Document) -> list[object]:

@@ -21,6 +21,7 @@ from ._options import (
     open_workspace,
 )
 from ._output import Document, Drawing, facts, minute, show, table
+from ._tree import drawn_tree
 
 app = noun("Pre-train backbones and look at them.")
 
@@ -46,6 +47,24 @@ def show_(
     from peter.services import backbones
 
     show(backbones.show_backbone(open_workspace(registry, store), backbone), json, _drawn_backbone)
+
+
+@app.command(epilog="Example: peter backbone tree movies")
+def tree(
+    backbone: Annotated[
+        str | None, typer.Argument(metavar="NAME[@VERSION]", help="The backbone; all if not given.")
+    ] = None,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw what came out of what.
+
+    Event logs, the backbones learnt from each, the patches on these, and the patches that read others.
+    """
+    from peter.services import backbones
+
+    show(backbones.tree(open_workspace(registry, store), backbone), json, drawn_tree)
 
 
 @app.command(epilog="Example: peter backbone pretrain movies --channels 64 --epochs 20")
@@ -132,28 +151,32 @@ def migrate(
 
 
 def _drawn_list(document: Document) -> Drawing:
+    counted = {"parameters": "params", "patches": "patches", "champions": "champions"}
     yield table(
-        ["backbone", "event log", "objective", "parameters", "frozen (UTC)"],
+        ["backbone", "event log", "objective", *counted, "frozen (UTC)"],
         (
             [
                 f"{row['name']}@{row['version']}",
-                *(row[column] for column in ("event_log", "objective", "params")),
+                *(row[column] for column in ("event_log", "objective", *counted.values())),
                 minute(row["frozen"]),
             ]
             for row in document["backbones"]
         ),
-        right=["parameters"],
+        right=list(counted),
     )
 
 
 def _drawn_backbone(document: Document) -> Drawing:
-    yield facts({name: value for name, value in document.items() if name != "metrics"})
+    yield facts({name: value for name, value in document.items() if name not in ("metrics", "read_by")})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],
         ([name, valid[name], test.get(name)] for name in valid),
         right=["validation users", "test users"],
     )
+    if readers := document.get("read_by"):
+        columns = ("patch", "method", "champion")
+        yield table(columns, ([row[column] for column in columns] for row in readers))
 
 
 def _drawn_migrated(document: Document) -> Drawing:

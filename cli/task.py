@@ -7,7 +7,7 @@ import typer
 
 from peter.errors import InputError
 
-from . import _tasks
+from . import _tasks, _transfer
 from ._compare import comparison
 from ._group import noun
 from ._options import (
@@ -47,10 +47,12 @@ def list_(
 
 @app.command("show", epilog="Example: peter task show gender")
 def show_(
-    name: NameArgument,
+    task: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]", help="The task, or NAME@3, NAME@challenger.")
+    ],
     plots: Annotated[
         Path | None,
-        typer.Option("--plots", metavar="DIR", help="Write the champion's diagrams there, as PNG and SVG."),
+        typer.Option("--plots", metavar="DIR", help="Write its diagrams there, as PNG and SVG."),
     ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
@@ -59,11 +61,12 @@ def show_(
     """Show a task beside the baselines."""
     from peter.services import tasks
 
-    document = tasks.show_task(open_workspace(registry, store), name)
+    looked_up = tasks.show_version if "@" in task else tasks.show_task
+    document = looked_up(open_workspace(registry, store), task)
     if plots:
-        from peter.services.plots import plot_champion
+        from peter.services.plots import plot_shown
 
-        document["plots"] = plot_champion(document, plots)
+        document["plots"] = plot_shown(document, plots)
     show(document, json, _tasks.task)
 
 
@@ -74,7 +77,10 @@ def versions(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the versions of a task's patch."""
+    """List a task's versions and every promotion.
+
+    Every move of champion and challenger stands below, with who made it and why.
+    """
     from peter.services import tasks
 
     show(tasks.versions(open_workspace(registry, store), name), json, _tasks.version_list)
@@ -288,3 +294,7 @@ def remove(
 
     removed = remove_task(open_workspace(registry, store), name, force)
     show(removed, json, lambda document: iter([facts(document)]))
+
+
+app.command("export", epilog="Example: peter task export gender ./gender-patch")(_transfer.export)
+app.command("import", epilog="Example: peter task import ./gender-patch --owner growth")(_transfer.import_)

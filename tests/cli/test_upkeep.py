@@ -2,7 +2,17 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
+
+from small_workspace import PRETRAIN, SHAPE
+from sqlalchemy.orm import Session
+
+from peter.progress import Silent
+from peter.registry import patches
+from peter.registry.models import Patch
+from peter.services.pretrain import pretrain
+from peter.services.workspace import Workspace
 
 
 def test_only_what_nothing_refers_to_is_collected(peter, workspace) -> None:
@@ -32,6 +42,58 @@ def test_a_removed_task_answers_no_more_and_keeps_its_name(peter, place: Path) -
     assert set(user) == {"user_id", "events", "tier", "tier_p"}
     again = peter("task", "add", "gender", "--labels", "gender.csv")
     assert (again.code, "gender" in again.err) == (2, True)
+
+
+def test_a_task_whose_versions_are_read_stays(peter, workspace) -> None:
+    reading(workspace, "tier", "gender")
+    told = peter("task", "remove", "gender")
+    sentence = "Task 'gender' stays: tier@2 read its versions; remove what reads them first.\n"
+    assert (told.code, told.out, told.err) == (2, "", sentence)
+    assert peter("task", "remove", "tier").code == 0
+    assert peter("task", "remove", "gender").code == 0
+
+
+def test_a_tree_of_what_came_out_of_what(peter, workspace) -> None:
+    reading(workspace, "tier", "gender")
+    pretrain(workspace, "clicks", "clicks", SHAPE, replace(PRETRAIN, seed=5), Silent())
+    document = peter("backbone", "tree", "clicks@1", "--json").json
+    (log,) = document["event_logs"]
+    (backbone,) = log["backbones"]
+    assert (log["event_log"], log["parent"], backbone["backbone"]) == ("clicks@1", None, "clicks@1")
+    gender, tier = backbone["patches"]
+    assert (gender["patch"], gender["champion"], gender["reads"]) == ("gender@1", True, [])
+    (reader,) = gender["read_by"]
+    assert (reader["patch"], reader["champion"], reader["reads"]) == ("tier@2", False, ["gender@1"])
+    assert (tier["patch"], tier["read_by"]) == ("tier@1", [])
+    drawn = peter("backbone", "tree").out
+    assert [line.split()[-1] if "@" in line else "" for line in drawn.splitlines()] == [
+        "clicks@1", "(next-item)", "champion", "gender@1", "champion", "(next-item)",
+    ]  # fmt: skip
+    assert "did you mean clicks" in peter("backbone", "tree", "click").err
+    listed = peter("backbone", "list", "--json").json["backbones"]
+    assert [(row["version"], row["patches"], row["champions"]) for row in listed] == [(1, 3, 2), (2, 0, 0)]
+    shown = peter("backbone", "show", "clicks@1", "--json").json
+    assert [(row["patch"], row["champion"]) for row in shown["read_by"]] == [
+        ("gender@1", True), ("tier@1", True), ("tier@2", False),
+    ]  # fmt: skip
+    assert (shown["parent"], shown["children"]) == (None, [])
+    assert "tier@2" in peter("backbone", "show", "clicks@1").out
+
+
+def reading(workspace: Workspace, task: str, other: str) -> None:
+    """Register a version of `task` that reads the champion of `other`."""
+
+    def register(session: Session) -> None:
+        like, read = patches.get(session, task), patches.get(session, other)
+        kept = ("method", "config", "fit", "weights_sha256", "params", "metrics", "certificate")
+        row = {name: getattr(like, name) for name in kept}
+        patch = Patch(
+            task=like.task, backbone=like.backbone, label_set=like.label_set, request_sha256="0" * 64,
+            reads=[read.id], **row,
+        )  # fmt: skip
+        patches.add(session, patch, workspace.actor)
+
+    workspace.registry.write(register)
 
 
 def test_somebody_elses_task_is_removed_by_force_alone(peter, place: Path, monkeypatch) -> None:

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import registry_rows as rows
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError, NameTaken, NotOwner, PeterError, UnknownName
@@ -16,6 +18,7 @@ from peter.registry import (
     audit,
     backbones,
     event_logs,
+    lineage,
     live,
     patches,
     profiles,
@@ -24,7 +27,7 @@ from peter.registry import (
     trials,
 )
 from peter.registry.database import Registry
-from peter.registry.models import Audit, Run
+from peter.registry.models import Audit, Backbone, Patch, Run
 
 
 def _audit_rows(session: Session) -> int:
@@ -148,6 +151,83 @@ def test_moving_an_alias_keeps_its_history(registry: Registry) -> None:
         newest = audit.latest(session, 1)[0]
         assert newest.actor == "bob"
         assert newest.after == {"version": 1, "why": "rollback", "forced_past_owner": "ann"}
+
+
+def test_a_challenger_that_becomes_champion_challenges_no_more(registry: Registry) -> None:
+    def fill(session: Session) -> None:
+        made = [rows.world(session)]
+        for request in ("second", "third"):
+            made.append(patches.add(session, rows.patch(made[0].label_set, made[0].backbone, request), "ann"))
+            aliases.settle(session, made[-1], False, "ann", f"{request} is no better")
+        aliases.settle(session, made[0], False, "ann", "it answers already")
+        aliases.move(session, made[1], aliases.CHAMPION, "ann", "by hand")
+
+    def named(session: Session) -> dict[str, int | None]:
+        task = tasks.get(session, "gender")
+        return {alias: aliases.version(session, task, alias) for alias in ("champion", "challenger")}
+
+    registry.write(fill)
+    with registry.read() as session:
+        assert named(session) == {"champion": 2, "challenger": 3}
+    registry.write(
+        lambda session: aliases.move(
+            session, patches.get(session, "gender@challenger"), "champion", "ann", "after all"
+        )
+    )
+    with registry.read() as session:
+        assert named(session) == {"champion": 3, "challenger": None}
+        moves = [
+            (move.alias, move.from_version, move.to_version)
+            for move in aliases.history(session, tasks.get(session, "gender"))
+        ]
+        with pytest.raises(UnknownName, match="gender@challenger"):
+            patches.get(session, "gender@challenger")
+    assert moves == [
+        ("champion", None, 1), ("challenger", None, 2), ("challenger", 2, 3), ("champion", 1, 2),
+        ("champion", 2, 3),
+    ]  # fmt: skip
+
+
+def test_lineage_names_what_reads_what(registry: Registry) -> None:
+    def fill(session: Session) -> None:
+        first = rows.world(session)
+        for name in ("age", "tags"):
+            reader = rows.first_version(session, first.backbone, name)
+            label_set = reader.label_set
+            again = rows.patch(label_set, first.backbone, "that reads")
+            again.reads = [first.id, reader.id]
+            patches.add(session, again, "ann")
+        tasks.retire(session, tasks.get(session, "tags"), "ann")
+
+    registry.write(fill)
+    with registry.read() as session:
+        known = [(version.reference, version.champion) for version in lineage.versions(session)]
+        assert known == [("age@1", True), ("age@2", False), ("gender@1", True)]
+        assert [version.reference for version in lineage.readers(session, "gender")] == ["age@2"]
+        assert lineage.readers(session, "age") == []
+
+
+CHANGES: list[Callable[[Session], Any]] = [
+    lambda session: setattr(patches.get(session, "gender"), "metrics", {"test": {}}),
+    lambda session: setattr(patches.get(session, "gender"), "weights_sha256", rows.sha("others")),
+    lambda session: setattr(backbones.get(session, "movies"), "weights_sha256", rows.sha("others")),
+    lambda session: session.delete(patches.get(session, "gender")),
+    lambda session: session.execute(update(Patch).values(params=1)),
+    lambda session: session.execute(delete(Backbone)),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_registered_never_changes(registry: Registry, change: Callable[[Session], Any]) -> None:
+    registry.write(rows.world)
+    with pytest.raises(AssertionError, match="is registered and never changes"):
+        registry.write(change)
+    registry.write(lambda session: setattr(patches.get(session, "gender"), "state", "needs-retrain"))
+    with registry.read() as session:
+        patch = patches.get(session, "gender")
+        assert (patch.state, patch.params, patch.weights_sha256) == (
+            "needs-retrain", 4321, rows.sha("weights of first"),
+        )  # fmt: skip
 
 
 def test_tasks_are_listed_with_their_champions(registry: Registry) -> None:

@@ -27,6 +27,8 @@ COMMANDS = {
     "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
     "task.add": "task add other --labels gender.csv --seed 3 --set epochs=1 --set threads=1",
     "profile.materialize": "profile materialize --tasks tier",
+    "task.export": "task export gender patch",
+    "task.import": "task import exported --name copy",
 }
 POINTS = [
     "data.import:written",
@@ -45,6 +47,10 @@ POINTS = [
     "task.add:registered",
     "task.add:committed",
     "profile.materialize:stored",
+    "task.export:written",
+    "task.import:stored",
+    "task.import:registered",
+    "task.import:committed",
 ]
 RESUMABLE = [point for point in POINTS if point.startswith("backbone.pretrain")]
 FORGOTTEN = re.compile(
@@ -54,7 +60,7 @@ FORGOTTEN = re.compile(
 processes = multiprocessing.get_context(
     "forkserver"
 )  # forks what has imported everything and done nothing yet
-services = ("events", "pretrain", "train", "materialize")
+services = ("events", "pretrain", "train", "materialize", "exports", "imports")
 lazy = (
     "peter.methods.peter",
     "peter.tasks.classification",
@@ -85,6 +91,12 @@ def run(place: Path, words: str, point: str | None = None) -> int | None:
     return code
 
 
+def prepare(place: Path, words: str) -> None:
+    """What is to be imported must have been exported."""
+    if words.startswith("task import"):
+        assert run(place, "task export gender exported --with-labels") == 0
+
+
 def outcome(place: Path) -> dict[str, Any]:
     """Everything that was registered, but for when and by which run, once every object proved to be whole."""
     workspace = Workspace.open(url(place))
@@ -111,6 +123,7 @@ def uninterrupted(
     def leaves(words: str) -> dict[str, Any]:
         if words not in known:
             place = shutil.copytree(finished, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
+            prepare(place, words)
             assert run(place, words) == 0
             known[words] = outcome(place)
         return known[words]
@@ -131,8 +144,10 @@ def test_every_point_is_tested() -> None:
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_and_run_again(place: Path, uninterrupted, point: str) -> None:
     words = COMMANDS[point.partition(":")[0]]
+    prepare(place, words)
     assert run(place, words, point) == -signal.SIGKILL
     outcome(place)
+    assert not (place / "patch").exists()  # an export is whole or not there
     assert run(place, words) == (2 if point == "task.add:committed" else 0)
     assert outcome(place) == uninterrupted(words)
 

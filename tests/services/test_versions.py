@@ -1,5 +1,6 @@
 """Versions of a task: made once for each request, promoted, rolled back, guarded by their owner."""
 
+import getpass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +13,7 @@ from peter.errors import InputError, NameTaken, NotOwner
 from peter.registry import audit
 from peter.services import train
 from peter.services.promote import promote, rollback
-from peter.services.tasks import show_task
+from peter.services.tasks import show_task, show_version, versions
 from peter.services.workspace import Workspace
 
 
@@ -53,6 +54,26 @@ def test_new_labels_make_a_version_that_the_gate_judges(workspace: Workspace, pl
     assert [labels["users"] for labels in rows["label_set"]] == [300, 300, 250]
     after = train_task(workspace, "gender", labels=path, promote=False)
     assert after["report"]["version"] == 2
+
+
+def test_a_candidate_challenges_until_it_is_promoted(workspace: Workspace) -> None:
+    assert show_task(workspace, "gender")["challenger"] is None
+    for method in ("bag", "probe"):
+        train_task(workspace, "gender", method=method, promote=False)
+    assert [(row["version"], row["challenger"]) for row in show_task(workspace, "gender")["versions"]] == [
+        (1, False), (2, False), (3, True),
+    ]  # fmt: skip
+    assert show_version(workspace, "gender@challenger")["report"]["method"] == "probe"
+    again = train_task(workspace, "gender@2", promote=True)["report"]
+    assert (again["version"], again["promoted"]) == (2, False)  # the request is known, whatever else was said
+    promote(workspace, "gender@challenger", False, "")
+    assert show_task(workspace, "gender")["challenger"] is None
+    moves = versions(workspace, "gender")["history"]
+    assert [(move["alias"], move["from"], move["to"]) for move in moves] == [
+        ("champion", None, 1), ("challenger", None, 2), ("challenger", 2, 3), ("champion", 1, 3),
+    ]  # fmt: skip
+    assert moves[1]["why"].startswith("not asked to become champion; ")
+    assert all(move["actor"] == getpass.getuser() and move["at"] for move in moves)
 
 
 def test_labels_of_other_classes_are_left_to_a_person(workspace: Workspace, place: Path) -> None:

@@ -45,6 +45,11 @@ class LabelTable:
         """Of `encode`: what the table is called, whatever the order of its rows."""
         return sha256(self.encode()).hexdigest()
 
+    @classmethod
+    def withheld(cls, column: str, report: dict[str, Any]) -> "LabelTable":
+        """Nobody's labels: all that is told here of a table that stayed elsewhere."""
+        return cls([], [], None, None, column, report)
+
     def encode(self) -> bytes:
         """One JSON value a line: the column and unit of time, then the rows in order of user."""
         rows = sorted(zip(self.users, self.labels, self.timestamps or repeat(None), strict=False))
@@ -55,8 +60,8 @@ class LabelTable:
     def decode(cls, data: bytes) -> "LabelTable":
         """The inverse of `encode`, rows in order of user."""
         head, *rows = map(json.loads, data.decode().split("\n")[:-1])
-        users, labels, times = map(list, zip(*rows, strict=True))
-        timestamps = None if times[0] is None else times
+        users, labels, times = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+        timestamps = times if times and times[0] is not None else None
         return cls(users=users, labels=[tuple(each) for each in labels], timestamps=timestamps, **head)
 
 

@@ -1,4 +1,7 @@
-"""Aliases: movable names for versions of a task, with every move on record."""
+"""Aliases: movable names for versions of a task, with every move on record.
+
+A version that becomes champion challenges no more; that very move is the record of how a challenger ends.
+"""
 
 from collections.abc import Sequence
 
@@ -10,16 +13,21 @@ from peter.registry import tasks
 from peter.registry.models import Alias, AliasHistory, Patch, Task
 
 CHAMPION = "champion"  # the version that answers
+CHALLENGER = "challenger"  # the newest one that was left a candidate
+
+
+def settle(session: Session, patch: Patch, promote: bool, actor: str, why: str) -> None:
+    """Let a version that was just registered answer, or else challenge the one that does."""
+    if promote:
+        move(session, patch, CHAMPION, actor, why)
+    elif version(session, patch.task, CHAMPION) != patch.version:  # as when the same request came twice
+        move(session, patch, CHALLENGER, actor, why)
 
 
 def move(session: Session, patch: Patch, alias: str, actor: str, why: str) -> bool:
     """Let `alias` of the patch's task name `patch`; False when it did already."""
     task = tasks.hold(session, patch.task)
-    row = session.scalar(
-        select(Alias)
-        .where(Alias.task_id == task.id, Alias.alias == alias)
-        .execution_options(populate_existing=True)  # it may have been loaded before we held the task
-    )
+    row = _find(session, task, alias)
     before = row.version if row else None
     if before == patch.version:
         return False
@@ -35,6 +43,9 @@ def move(session: Session, patch: Patch, alias: str, actor: str, why: str) -> bo
     session.flush()
     after = {"version": patch.version, "why": why}
     tasks.record(session, task, actor, "alias.move", f"{task.name}@{alias}", {"version": before}, after)
+    challenger = _find(session, task, CHALLENGER)
+    if alias == CHAMPION and challenger and challenger.version == patch.version:
+        session.delete(challenger)
     return True
 
 
@@ -72,3 +83,11 @@ def require_champions(session: Session) -> list[Patch]:
     if not found:
         raise InputError("No task has a champion yet; add one with `peter task add NAME --labels FILE`.")
     return found
+
+
+def _find(session: Session, task: Task, alias: str) -> Alias | None:
+    return session.scalar(
+        select(Alias)
+        .where(Alias.task_id == task.id, Alias.alias == alias)
+        .execution_options(populate_existing=True)  # it may have been loaded before we held the task
+    )

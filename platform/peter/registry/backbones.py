@@ -55,6 +55,16 @@ def only(session: Session) -> Backbone:
     return get(session, found[0])
 
 
+def holding(session: Session, weights_sha256: str, vocab_sha256: str) -> Backbone | None:
+    """The newest backbone of these very weights over this very vocabulary, whatever it is called."""
+    return session.scalar(
+        select(Backbone)
+        .where(Backbone.weights_sha256 == weights_sha256, Backbone.vocab_sha256 == vocab_sha256)
+        .order_by(Backbone.id.desc())
+        .limit(1)
+    )
+
+
 def every(session: Session) -> Sequence[Backbone]:
     """All versions of all backbones, by name and version."""
     return session.scalars(select(Backbone).order_by(Backbone.name, Backbone.version)).all()

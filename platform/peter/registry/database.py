@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from peter.errors import Busy, InputError, NotInitialised, PeterError
-from peter.registry import locks
+from peter.registry import immutable, locks
 
 Result = TypeVar("Result")
 
@@ -134,6 +134,7 @@ class Registry:
 
     def _transact(self, change: Callable[[Session], Result]) -> Result:
         with Session(self.engine, expire_on_commit=False) as session:
+            immutable.guard(session)
             result = change(session)
             session.flush()
             try:

@@ -20,16 +20,26 @@ def add(session: Session, task: Task, actor: str) -> Task:
         NameTaken: a task has it, or had it before it was removed.
     """
     rows.lock(session, "task", "")  # one at a time: names must fit each other, not only differ
-    names.check_task(task.name, [other.name for other in every(session)])
-    if session.scalar(select(Task.id).where(Task.name == task.name)):
-        raise NameTaken(
-            f"A task called {task.name!r} was removed, and its history keeps the name; choose another."
-        )
+    require_free(session, task.name)
     session.add(task)
     session.flush()
     after = {"kind": task.kind, "owner": task.owner, "sensitive": task.sensitive, "outputs": task.outputs}
     audit.append(session, actor, "task.add", task.name, after=after)
     return task
+
+
+def require_free(session: Session, name: str) -> None:
+    """Refuse a name that no new task may have. Raises as `add`."""
+    names.check_task(name, [other.name for other in every(session)])
+    if session.scalar(select(Task.id).where(Task.name == name)):
+        raise NameTaken(
+            f"A task called {name!r} was removed, and its history keeps the name; choose another."
+        )
+
+
+def find(session: Session, name: str) -> Task | None:
+    """The task of that name, or None where there is none, or it was removed."""
+    return session.scalar(select(Task).where(Task.name == name, Task.retired_at.is_(None)))
 
 
 def get(session: Session, name: str) -> Task:
@@ -38,7 +48,7 @@ def get(session: Session, name: str) -> Task:
     Raises:
         UnknownName: there is none, or it was removed.
     """
-    task = session.scalar(select(Task).where(Task.name == name, Task.retired_at.is_(None)))
+    task = find(session, name)
     if task is None:
         raise UnknownName("task", name, {other.name for other in every(session)})
     return task

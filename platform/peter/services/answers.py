@@ -22,7 +22,7 @@ class Answerer:
 
     fitted: Fitted
     labels: dict[str, tuple[str, ...]]  # user -> the label file's own answers
-    taught: frozenset[str]  # users whose labels the patch was trained, selected or calibrated on
+    taught: frozenset[str] | None  # users that the patch was trained, selected or calibrated on, where known
 
     @classmethod
     def load(cls, objects: ObjectStore, row: models.Patch, base: Frozen) -> "Answerer":
@@ -31,7 +31,7 @@ class Answerer:
         part = assign(table.users, base.salt)
         taught = frozenset(user for user, at in zip(table.users, part, strict=True) if at != TEST)
         labels = dict(zip(table.users, table.labels, strict=True))
-        return cls(patch_objects.load(objects, row, base), labels, taught)
+        return cls(patch_objects.load(objects, row, base), labels, taught if table.users else None)
 
     def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
         """One row a user; `value` is what the label file observed, else what is `predicted`."""
@@ -51,7 +51,7 @@ class Answerer:
             "source": ["predicted" if label is None else "observed" for label in observed],
             "predicted": predicted,
             "predicted_probability": chances,
-            "in_sample": [user in self.taught for user in users],
+            "in_sample": pa.array([self._saw(user) for user in users], pa.bool_()),
             "events": histories.lengths.numpy(),
         }
         table = pa.table({name: _array(values) for name, values in columns.items()})
@@ -59,6 +59,9 @@ class Answerer:
             return table
         details = pa.StructArray.from_arrays(map(_array, told.details.values()), list(told.details))
         return table.append_column(names.DETAILS, details)
+
+    def _saw(self, user: str) -> bool | None:
+        return None if self.taught is None else user in self.taught
 
 
 def _array(values: Any) -> pa.Array:

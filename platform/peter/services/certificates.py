@@ -46,17 +46,20 @@ def check(base: Frozen, patch: nn.Module, certificate: Mapping[str, Any] | None,
     """
     if certificate is None:
         raise PeterError(f"{name} has no certificate to be held against; train it again.")
-    now = issue(base, patch)
-    if now["kernels"] == certificate["kernels"]:
-        same = now["sha256"] == certificate["sha256"]
-    else:
-        then = torch.tensor(certificate["outputs"])
-        same = torch.allclose(torch.tensor(now["outputs"]), then, rtol=0, atol=TOLERANCE)
-    if not same:
+    if not holds(base, patch, certificate):
         raise PeterError(
             f"{name} no longer answers as it was registered: something changed it or its backbone; "
             "run `peter verify` to see what."
         )
+
+
+def holds(base: Frozen, patch: nn.Module, certificate: Mapping[str, Any]) -> bool:
+    """Whether the patch answers now as it did when its certificate was issued."""
+    now = issue(base, patch)
+    if now["kernels"] == certificate["kernels"]:
+        return bool(now["sha256"] == certificate["sha256"])
+    then = torch.tensor(certificate["outputs"])
+    return torch.allclose(torch.tensor(now["outputs"]), then, rtol=0, atol=TOLERANCE)
 
 
 def _digest(outputs: Tensor) -> str:

@@ -11,7 +11,10 @@ from peter.services.workspace import Workspace
 
 
 def neighbours(workspace: Workspace, base: Frozen, log: EventLog, name: str) -> list[OtherTask]:
-    """Every champion on this very backbone but that of the task called `name`, by its task's name."""
+    """Every champion on this very backbone but that of the task called `name`, by its task's name.
+
+    One that was imported without its labels has nothing to teach.
+    """
     with workspace.registry.read() as session:
         champions = [
             patch
@@ -22,6 +25,7 @@ def neighbours(workspace: Workspace, base: Frozen, log: EventLog, name: str) -> 
     for patch in champions:
         kind, schema = Recipe.of(patch).kind, patch.config["schema"]
         table = LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
-        users = prepare(base, log, table, kind, schema)
-        found.append(OtherTask(kind, schema, users.train, users.valid))
+        if table.users:
+            users = prepare(base, log, table, kind, schema)
+            found.append(OtherTask(kind, schema, users.train, users.valid))
     return found

@@ -6,6 +6,7 @@ peft reads neither: a bottleneck patch on dilated convolutions is none of its me
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,14 +54,17 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
     Raises:
         CorruptObject: damaged, made for another backbone, or not exactly the tensors of its method.
     """
-    recipe = Recipe.of(row)
-    made_for = Setting(base.body, base.items, recipe.kind, row.config["schema"], recipe.fit.seed)
+    return decode(objects.path(row.weights_sha256), Recipe.of(row), row.config, base, row.reference)
+
+
+def decode(path: Path, recipe: Recipe, config: Mapping[str, Any], base: Frozen, name: str) -> Fitted:
+    """The patch called `name` that a file holds, given what `row_config` made of it. Raises as `load`."""
+    made_for = Setting(base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed)
     patch = method(recipe.method).build(made_for, recipe.options)
-    name = row.reference
-    with safe_open(objects.path(row.weights_sha256), "pt") as file:
+    with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    if stored != row.config["adapter"] or stored.get("base_model_sha256") != base.sha256:
+    if stored != config["adapter"] or stored.get("base_model_sha256") != base.sha256:
         raise CorruptObject(
             f"The stored patch of {name} was made for another task or backbone than {base.reference}; "
             "run `peter verify`."
@@ -68,7 +72,7 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
     tensors = unpacked(tensors, patch.state_dict())
     _require_tensors(patch, tensors, name)
     patch.load_state_dict(tensors)
-    return Fitted(recipe, made_for, patch.eval(), row.config["calibration"])
+    return Fitted(recipe, made_for, patch.eval(), config["calibration"])
 
 
 def row_config(fitted: Fitted, adapter: Mapping[str, Any]) -> dict[str, Any]:

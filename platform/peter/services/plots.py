@@ -34,15 +34,15 @@ STYLE: Any = {
 }
 
 
-def plot_champion(document: Mapping[str, Any], directory: Path) -> list[str]:
-    """Draw the diagrams of a task's champion, given the task's document. Raises InputError."""
-    champion = document["champion"]
-    if champion is None:
+def plot_shown(document: Mapping[str, Any], directory: Path) -> list[str]:
+    """Draw the version that a task's document reports on, or else its champion. Raises InputError."""
+    patch = document.get("report") or document["champion"]
+    if patch is None:
         raise InputError(
             f"Task {document['name']!r} has no champion yet; go on with `peter task add {document['name']}`."
         )
-    kept = champion["metrics"].get("diagrams", [])
-    return list(map(str, write_plots(directory, f"{document['name']}@{champion['version']}", kept)))
+    kept = patch["metrics"].get("diagrams", [])
+    return list(map(str, write_plots(directory, f"{document['name']}@{patch['version']}", kept)))
 
 
 def write_plots(directory: Path, reference: str, kept: Sequence[Mapping[str, Any]]) -> list[Path]:

@@ -48,9 +48,14 @@ class Recipe:
     @classmethod
     def of(cls, patch: Patch) -> "Recipe":
         """The recipe of a registered patch. Raises SchemaMismatch where another peter wrote it."""
-        options = from_dict(method(patch.method).options, patch.config["options"])
-        kind = from_dict(type(kind_of(patch.task.kind)), patch.config["kind"])
-        return cls(patch.method, options, from_dict(FitConfig, patch.fit), kind)
+        return cls.stored(patch.task.kind, patch.method, patch.config, patch.fit)
+
+    @classmethod
+    def stored(cls, kind_name: str, name: str, config: Mapping[str, Any], fit: Mapping[str, Any]) -> "Recipe":
+        """From what a patch's row holds, or its export. Raises UnknownName, SchemaMismatch."""
+        options = from_dict(method(name).options, config["options"])
+        kind = from_dict(type(kind_of(kind_name)), config["kind"])
+        return cls(name, options, from_dict(FitConfig, fit), kind)
 
     def to_json(self) -> dict[str, Any]:
         """As the registry keeps it."""

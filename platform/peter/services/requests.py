@@ -81,6 +81,11 @@ class Request:
     ) -> "Request":
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
+        if not table.users:
+            raise InputError(
+                f"{patch.reference} was imported without its labels; give some with "
+                f"`peter task train {patch.task.name} --labels FILE`."
+            )
         recipe = recipe or Recipe.of(patch)
         usual = patch.config["schema"] if recipe.kind == Recipe.of(patch).kind else None
         row = row or patch.backbone

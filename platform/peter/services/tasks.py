@@ -18,6 +18,7 @@ def show_task(workspace: Workspace, name: str) -> dict[str, Any]:
     with workspace.registry.read() as session:
         task = tasks.get(session, name)
         version = aliases.version(session, task, aliases.CHAMPION)
+        challenger = aliases.version(session, task, aliases.CHALLENGER)
         made = patches.versions(session, task)
     champion = next((patch for patch in made if patch.version == version), None)
     return {
@@ -27,13 +28,24 @@ def show_task(workspace: Workspace, name: str) -> dict[str, Any]:
         "description": task.description,
         "sensitive": task.sensitive,
         "champion": _answer(champion) if champion else None,
-        "versions": [_version(patch, version) for patch in made],
+        "challenger": challenger,
+        "versions": [_version(patch, version, challenger) for patch in made],
     }
 
 
+def show_version(workspace: Workspace, reference: str) -> dict[str, Any]:
+    """The task's document with a `report` on one version, be it champion or not. Raises UnknownName."""
+    with workspace.registry.read() as session:
+        patch = patches.get(session, reference)
+        champion = aliases.version(session, patch.task, aliases.CHAMPION)
+    return report(workspace, patch, patch.version == champion, patch.metrics["gate"]["reason"])
+
+
 def versions(workspace: Workspace, name: str) -> dict[str, Any]:
-    """`{versions: [..]}`, oldest first. Raises UnknownName."""
-    return {"versions": show_task(workspace, name)["versions"]}
+    """`{versions: [..], history: [{alias, from, to, at, actor, why}]}`, oldest first. Raises UnknownName."""
+    with workspace.registry.read() as session:
+        moves = aliases.history(session, tasks.get(session, name))
+    return {"versions": show_task(workspace, name)["versions"], "history": [_move(move) for move in moves]}
 
 
 def report(workspace: Workspace, patch: models.Patch, promoted: bool, reason: str) -> dict[str, Any]:
@@ -72,10 +84,22 @@ def _line(task: models.Task, champion: models.Patch | None) -> dict[str, Any]:
     }
 
 
-def _version(patch: models.Patch, champion: int | None) -> dict[str, Any]:
+def _move(move: models.AliasHistory) -> dict[str, Any]:
+    return {
+        "alias": move.alias,
+        "from": move.from_version,
+        "to": move.to_version,
+        "at": move.at.isoformat(timespec="seconds"),
+        "actor": move.actor,
+        "why": move.why,
+    }
+
+
+def _version(patch: models.Patch, champion: int | None, challenger: int | None) -> dict[str, Any]:
     return {
         "version": patch.version,
         "champion": patch.version == champion,
+        "challenger": patch.version == challenger,
         "method": patch.method,
         "backbone": patch.backbone.reference,
         "state": patch.state,

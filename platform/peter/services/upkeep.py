@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from peter.registry import audit, live, tasks
+from peter.errors import InputError
+from peter.registry import audit, lineage, live, tasks
 from peter.services.workspace import Workspace
 
 
@@ -24,11 +25,16 @@ def remove_task(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
     Raises:
         UnknownName: no such task.
         NotOwner: somebody else's task, and no `force`.
+        InputError: another task's versions read one of its own.
     """
 
     def retire(session: Session) -> None:
-        task = tasks.get(session, name)
+        task = tasks.hold(session, tasks.get(session, name))
         tasks.authorise(task, workspace.actor, force)
+        if readers := [version.reference for version in lineage.readers(session, name)]:
+            raise InputError(
+                f"Task {name!r} stays: {', '.join(readers)} read its versions; remove what reads them first."
+            )
         tasks.retire(session, task, workspace.actor)
 
     workspace.registry.write(retire)

@@ -18,14 +18,15 @@ from peter.services.running import running
 from peter.services.tasks import report
 from peter.services.workspace import Workspace
 
+AGAIN = "this very request made it before"
 FLOORS = {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}  # what no later version may be worse than
 
 
 def make(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
     """Train, evaluate, certify and register the version that `request` asks for; the task's row exists.
 
-    A request that was answered before gives the version that answered it. The version and its promotion, if
-    the gate is passed, become visible in one transaction.
+    A request that was answered before gives the version that answered it. The version becomes visible in one
+    transaction with its promotion, if the gate is passed, or as the challenger.
 
     Raises:
         Interrupted: stopped by a signal.
@@ -45,7 +46,7 @@ def answered(workspace: Workspace, request: Request) -> dict[str, Any] | None:
         champion = aliases.version(session, task, aliases.CHAMPION)
     if not known:
         return None
-    return report(workspace, known, known.version == champion, "this very request made it before")
+    return report(workspace, known, known.version == champion, AGAIN)
 
 
 def begun(workspace: Workspace, request: Request, again: str = "") -> AbstractContextManager[models.Run]:
@@ -105,7 +106,7 @@ def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
 def registered(
     workspace: Workspace, request: Request, made: Made, run: models.Run, promote: bool
 ) -> dict[str, Any]:
-    """Store a version's objects, and show it and its promotion, if the gate was passed, in one transaction.
+    """Store a version's objects, and show it as champion, or as challenger, in one transaction.
 
     Returns:
         The task's document with a `report` on the version.
@@ -139,8 +140,8 @@ def registered(
                 ),
                 workspace.actor,
             )
-            if promote and stands.promote:
-                aliases.move(session, patch, aliases.CHAMPION, workspace.actor, stands.reason)
+            why = stands.reason if promote else f"not asked to become champion; {stands.reason}"
+            aliases.settle(session, patch, promote and stands.promote, workspace.actor, why)
             runs.finish(session, run.id, {"version": patch.version, **made.metrics["test"]})
             faults.reach("task.add:registered")
             return patch

@@ -1,0 +1,52 @@
+"""Lineage: which versions stand on which backbone and read which others, without their metrics."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from peter.registry.aliases import CHAMPION
+from peter.registry.models import Alias, Patch, Task
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a task that was not removed."""
+
+    id: int
+    backbone_id: int
+    task: str
+    number: int
+    method: str
+    reads: tuple[int, ...]  # ids of the versions that it reads
+    champion: bool
+
+    @property
+    def reference(self) -> str:
+        """task@version."""
+        return f"{self.task}@{self.number}"
+
+
+def versions(session: Session) -> list[Version]:
+    """All of them, by task and number."""
+    answering = session.execute(select(Alias.task_id, Alias.version).where(Alias.alias == CHAMPION))
+    champions = {(task, number) for task, number in answering}
+    found = session.execute(
+        select(
+            Patch.id, Patch.backbone_id, Patch.task_id, Task.name, Patch.version, Patch.method, Patch.reads
+        )
+        .join(Patch.task)
+        .where(Task.retired_at.is_(None))
+        .order_by(Task.name, Patch.version)
+    )
+    return [
+        Version(id_, backbone, name, number, method, tuple(reads), (task, number) in champions)
+        for id_, backbone, task, name, number, method, reads in found
+    ]
+
+
+def readers(session: Session, task: str) -> list[Version]:
+    """The versions of other tasks that read a version of `task`."""
+    every = versions(session)
+    own = {version.id for version in every if version.task == task}
+    return [version for version in every if version.task != task and own.intersection(version.reads)]
