@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import tasks
+from peter.registry import audit, tasks
 from peter.registry.models import Alias, AliasHistory, Patch, Task
 
 CHAMPION = "champion"  # the version that answers
@@ -48,6 +48,29 @@ def history(session: Session, task: Task) -> Sequence[AliasHistory]:
     return session.scalars(
         select(AliasHistory).where(AliasHistory.task_id == task.id).order_by(AliasHistory.id)
     ).all()
+
+
+def recorded(session: Session) -> dict[tuple[int, str], int]:
+    """Task's id and alias -> the version that its last move gave it."""
+    moves = session.scalars(select(AliasHistory).order_by(AliasHistory.id))
+    return {(move.task_id, move.alias): move.to_version for move in moves}
+
+
+def put_back(session: Session, actor: str) -> list[str]:
+    """Let every alias that was changed without a move name what its last move says; a sentence for each."""
+    done = []
+    for (task_id, alias), was in recorded(session).items():
+        task = tasks.hold(session, session.get_one(Task, task_id))
+        row = session.scalar(select(Alias).where(Alias.task_id == task_id, Alias.alias == alias))
+        if row and row.version == was:
+            continue
+        before = {"version": row.version if row else None}
+        row = row or Alias(task_id=task_id, alias=alias, version=was)
+        row.version = was
+        session.add(row)
+        audit.append(session, actor, "alias.put_back", f"{task.name}@{alias}", before, {"version": was})
+        done.append(f"{task.name}@{alias} names version {was} again, as its last move says.")
+    return done
 
 
 def with_champions(session: Session) -> list[tuple[Task, Patch | None]]:
