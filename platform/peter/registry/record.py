@@ -50,7 +50,7 @@ def problems(session: Session) -> list[str]:
             found.append(f"The audit tells of {_named(key)} {told.made[key]} times; {RESTORE}")
         else:
             edited = ", ".join(_edited(rows[key], after))
-            found += [f"{edited} of {_named(key)} was changed without record; {RESTORE}"] if edited else []
+            found += [f"{edited} of {_named(key)} is not what the audit tells; {RESTORE}"] if edited else []
     return [*found, *_unlike(told, session)]
 
 

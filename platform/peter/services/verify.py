@@ -145,10 +145,8 @@ def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple
         except PeterError as error:
             yield row, str(error)
         except Exception as error:  # noqa: BLE001 - an edited row may break whatever reads it
-            yield (
-                row,
-                f"{row.reference} cannot be made again from its row ({kept(error)}); run `peter verify`.",
-            )
+            reason = f"{row.reference} cannot be made from its row and its object ({kept(error)})"
+            yield row, f"{reason}; {RESTORE}"
         else:
             yield row, None
 
