@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from peter.errors import Busy, CorruptObject, PeterError
+from peter.registry import directory
 from peter.registry.directory import DirectoryStore
 from peter.registry.objects import ObjectStore, place
 
@@ -100,6 +101,18 @@ def test_a_file_found_changed_is_not_trusted_again(in_directory: Any) -> None:
     assert store.path(NAME)
     with pytest.raises(CorruptObject):
         store.fresh().path(NAME)
+
+
+def test_what_the_disk_cannot_give_back_is_damaged(
+    in_directory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    in_directory.open().put_bytes(DATA)
+    monkeypatch.setattr(directory, "hashed", refuse)
+    with pytest.raises(CorruptObject, match=f"{NAME} no longer hashes"):
+        in_directory.open().path(NAME)
 
 
 def test_a_missing_object_is_told(store: ObjectStore, stored: Any) -> None:

@@ -157,6 +157,10 @@ ROWS = {
         "UPDATE patch SET config = json_set(config, '$.adapter.base_model_sha256', 'ab') WHERE id = 1",
         ["config of patch gender@1 is not", "gender@1 was made for another backbone than clicks@1"],
     ),
+    "text that is no JSON": (
+        "UPDATE patch SET config = '{' WHERE id = 1",
+        ["Row 1 of patch has in config what is no JSON"],
+    ),
     "metrics": (
         "UPDATE patch SET metrics = json_set(metrics, '$.params', 1) WHERE id = 1",
         ["metrics of patch gender@1 is not what the audit tells"],

@@ -1,5 +1,6 @@
 """The object store in a directory: an object is a file, renamed to its name once it is durable."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -106,6 +107,10 @@ class DirectoryStore:
             found = hashed(self._place(sha256))
         except FileNotFoundError:
             raise missing(sha256, self) from None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise changed(sha256, self) from error  # a disk that cannot give it back has changed it, too
         if found != sha256:
             raise changed(sha256, self)
         self._verified.add(sha256)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Inspector, inspect, text
+from sqlalchemy import Connection, Inspector, func, inspect, select, text
 
 from peter.registry.backup import RESTORE
+from peter.registry.columns import Json
 from peter.registry.models import Base
 
 ONLY_GROW = ("alias_history", "audit")
@@ -16,13 +17,14 @@ _ARMED = {
 
 
 def unreadable(connection: Connection) -> list[str]:
-    """Tables and columns that peter reads and the database lacks, or has as another type."""
+    """What keeps rows from being read: columns that are not there, or of another type; text that is no JSON."""
     found = set(_columns(connection))
-    return [
+    lost = [
         f"The registry has no column {name} of type {kind}; {RESTORE}"
         for name, kind in _described(connection)
         if (name, kind) not in found
     ]
+    return lost or list(_no_json(connection))
 
 
 def problems(connection: Connection) -> list[str]:
@@ -31,6 +33,17 @@ def problems(connection: Connection) -> list[str]:
     found = set(_constraints(inspect(connection))) | set(_armed(connection))
     wanted = [*_described_constraints(), *_described_triggers(connection)]
     return broken + [f"The registry lacks {name}; {RESTORE}" for name in wanted if name not in found]
+
+
+def _no_json(connection: Connection) -> Iterator[str]:
+    """To SQLite JSON is text like any; a server checks it."""
+    if connection.dialect.name != "sqlite":
+        return
+    for table in Base.metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, Json):
+                for row in connection.scalars(select(table.c.id).where(func.json_valid(column) == 0)):
+                    yield f"Row {row} of {table.name} has in {column.name} what is no JSON; {RESTORE}"
 
 
 def _integrity(connection: Connection) -> list[str]:
