@@ -17,7 +17,7 @@ _ARMED = {
 
 
 def unreadable(connection: Connection) -> list[str]:
-    """What keeps rows from being read: columns that are not there, or of another type; text that is no JSON."""
+    """Why rows cannot be read: columns that are not there, or of another type; text that is no JSON."""
     found = set(_columns(connection))
     lost = [
         f"The registry has no column {name} of type {kind}; {RESTORE}"
@@ -42,7 +42,8 @@ def _no_json(connection: Connection) -> Iterator[str]:
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, Json):
-                for row in connection.scalars(select(table.c.id).where(func.json_valid(column) == 0)):
+                broken = select(table.c.id).where(column.is_not(None), func.json_valid(column) == 0)
+                for row in connection.scalars(broken):
                     yield f"Row {row} of {table.name} has in {column.name} what is no JSON; {RESTORE}"
 
 
