@@ -30,7 +30,8 @@ def verify(
 ) -> None:
     """Check that nobody changed the record.
 
-    Each change carries a hash over all before it; exits 1 when the chain is broken.
+    Each change carries a hash over all before it, and tells of rows that must be there as it says; exits 1
+    when the chain is broken or a row is not in it.
     """
     from peter.services.upkeep import verify_audit
 
@@ -51,5 +52,8 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_verdict(document: Document) -> Drawing:
-    broken = document["broken"]
-    yield "The record is whole." if broken is None else f"Row {broken} was changed or follows a missing one."
+    if document["whole"]:
+        yield "The record is whole."
+    if document["broken"] is not None:
+        yield f"Row {document['broken']} was changed or follows a missing one."
+    yield from document["problems"]

@@ -1,16 +1,27 @@
 """`peter gc`: remove what nothing needs."""
 
+from typing import Annotated
+
+import typer
+
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
 from ._output import facts, show
 
 
 def collect(
-    registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell how many objects and bytes would go; remove none.")
+    ] = False,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    store: StoreOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Remove stored objects that nothing refers to.
 
-    Safe beside other programs: it waits for their writes and they wait for it.
+    Safe beside other programs: it waits for their writes and they wait for it. What `peter verify --repair`
+    put into quarantine/ stays there.
     """
     from peter.services import upkeep
 
-    show(upkeep.collect(open_workspace(registry, store)), json, lambda document: iter([facts(document)]))
+    found = upkeep.collect(open_workspace(registry, store), dry_run)
+    show(found, json, lambda document: iter([facts(document)]))

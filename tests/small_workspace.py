@@ -7,12 +7,14 @@ from typing import Any
 
 import polars as pl
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from peter.config import BackboneConfig, PretrainConfig
 from peter.data.synthetic import Population, World
 from peter.progress import Silent
+from peter.registry import patches
 from peter.registry.database import Registry
-from peter.registry.models import Base
+from peter.registry.models import Base, Patch
 from peter.services import train
 from peter.services.events import import_events
 from peter.services.pretrain import pretrain
@@ -69,6 +71,32 @@ def train_task(workspace: Workspace, name: str, **changes: Any) -> dict[str, Any
     }  # fmt: skip
     found = train.train_tasks(workspace, [name], change=change, progress=Silent(), **usual)
     return dict(found["tasks"][0])
+
+
+def another_version(workspace: Workspace, task: str, weights: bytes = b"other weights") -> Patch:
+    """Register a version of a task as training does, objects first, and promote nothing; nobody trains it."""
+    with workspace.objects.holding():
+        sha256 = workspace.objects.put_bytes(weights)
+
+        def register(session: Session) -> Patch:
+            like = patches.get(session, task)
+            same = (
+                "task",
+                "backbone",
+                "label_set",
+                "method",
+                "config",
+                "fit",
+                "params",
+                "metrics",
+                "certificate",
+            )
+            made = Patch(
+                **{key: getattr(like, key) for key in same}, request_sha256=sha256, weights_sha256=sha256
+            )
+            return patches.add(session, made, workspace.actor)
+
+        return workspace.registry.write(register)
 
 
 def _sorted(changes: dict[str, Any]) -> tuple[train.Told, train.Change, dict[str, Any]]:

@@ -26,8 +26,8 @@ def test_a_workspace_on_a_bucket_is_made_used_verified_and_cleaned(
     assert peter("data", "import", "events.csv", "--name", "clicks").code == 0
     with buckets.files.open_output_stream(f"{place}/objects/{'0' * 2}/{'0' * 64}") as stream:
         stream.write(b"nobody's")
-    assert peter("gc", "--json").json == {"removed": 1}
-    assert peter("gc", "--json").json == {"removed": 0}
+    assert peter("gc", "--json").json == {"removed": 1, "bytes": 8}
+    assert peter("gc", "--json").json == {"removed": 0, "bytes": 0}
     told = peter("verify", "--json")
     assert (told.code, told.json["problems"], told.json["checked"]["objects"]) == (0, [], 3)
     assert not (tmp_path / ".peter" / "store").exists()

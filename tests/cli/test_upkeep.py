@@ -18,8 +18,10 @@ from peter.services.workspace import Workspace
 def test_only_what_nothing_refers_to_is_collected(peter, workspace) -> None:
     kept = set(workspace.objects.all())
     workspace.objects.put_bytes(b"nobody's")
+    assert peter("gc", "--dry-run", "--json").json == {"removable": 1, "bytes": 8}
+    assert len(set(workspace.objects.all()) - kept) == 1
     told = peter("gc", "--json")
-    assert (told.code, told.json) == (0, {"removed": 1})
+    assert (told.code, told.json) == (0, {"removed": 1, "bytes": 8})
     assert set(workspace.objects.all()) == kept
     assert peter("verify", "--json").json["problems"] == []
 
@@ -106,7 +108,7 @@ def test_somebody_elses_task_is_removed_by_force_alone(peter, place: Path, monke
 
 
 def test_an_edited_record_is_found(peter, place: Path) -> None:
-    assert peter("audit", "verify", "--json").json == {"whole": True, "broken": None}
+    assert peter("audit", "verify", "--json").json == {"whole": True, "broken": None, "problems": []}
     with sqlite3.connect(place / ".peter" / "registry.db") as database:
         for (trigger,) in database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
@@ -115,4 +117,4 @@ def test_an_edited_record_is_found(peter, place: Path) -> None:
         database.execute("UPDATE audit SET actor = 'nobody' WHERE id = 3")
     database.close()
     told = peter("audit", "verify", "--json")
-    assert (told.code, told.json) == (1, {"whole": False, "broken": 3})
+    assert (told.code, told.json) == (1, {"whole": False, "broken": 3, "problems": []})

@@ -75,6 +75,9 @@ class Place(Protocol):
     def remove(self, sha256: str) -> None:
         """Take an object away, behind the store's back."""
 
+    def aside(self) -> list[bytes]:
+        """What is in quarantine."""
+
 
 class DirectoryPlace:
     """A directory."""
@@ -94,6 +97,10 @@ class DirectoryPlace:
     def remove(self, sha256: str) -> None:
         """The file."""
         (self.root / place(sha256)).unlink()
+
+    def aside(self) -> list[bytes]:
+        """Of the files."""
+        return [path.read_bytes() for path in sorted((self.root / "quarantine").glob("*"))]
 
 
 class BucketPlace:
@@ -117,6 +124,13 @@ class BucketPlace:
     def remove(self, sha256: str) -> None:
         """From the bucket."""
         self.files.delete_file(f"{self.prefix}/{place(sha256)}")
+
+    def aside(self) -> list[bytes]:
+        """Of the bucket."""
+        from pyarrow.fs import FileSelector
+
+        found = self.files.get_file_info(FileSelector(f"{self.prefix}/quarantine", allow_not_found=True))
+        return [self.files.open_input_stream(info.path).read() for info in found]
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(in_bucket:
     with ThreadPoolExecutor(2) as pool:
         working = [pool.submit(put_and_refer, worker) for worker in range(2)]
         while not all(future.done() for future in working):
-            assert collector.collect(lambda: list(referred)) == []
+            assert collector.collect(lambda: list(referred)) == {}
     assert sorted(referred) == list(collector.all())
     assert [future.exception() for future in working] == [None, None]
 

@@ -391,7 +391,7 @@ def test_profile_tables_are_replaced_and_current_ones_found(registry: Registry) 
         assert profiles.current(session)[0].as_of == datetime(2026, 1, 1, 10, tzinfo=UTC)
         needed = live.objects(session)
         assert rows.sha("old") not in needed
-        assert needed[rows.sha("p3")] == ["profile_table.sha256 of row 3"]
+        assert needed[rows.sha("p3")] == [live.Use("profile_table", "sha256", 3)]
         assert len(needed[rows.sha("vocabulary")]) == 3
         assert rows.sha("other") not in needed  # a request's hash names no object
 

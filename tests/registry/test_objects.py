@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from peter.errors import Busy, CorruptObject, PeterError
+from peter.registry import directory
 from peter.registry.directory import DirectoryStore
-from peter.registry.objects import ObjectStore
+from peter.registry.objects import ObjectStore, place
 
 # Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -102,6 +103,18 @@ def test_a_file_found_changed_is_not_trusted_again(in_directory: Any) -> None:
         store.fresh().path(NAME)
 
 
+def test_what_the_disk_cannot_give_back_is_damaged(
+    in_directory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    in_directory.open().put_bytes(DATA)
+    monkeypatch.setattr(directory, "hashed", refuse)
+    with pytest.raises(CorruptObject, match=f"{NAME} no longer hashes"):
+        in_directory.open().path(NAME)
+
+
 def test_a_missing_object_is_told(store: ObjectStore, stored: Any) -> None:
     store.put_bytes(DATA)
     stored.remove(NAME)
@@ -138,10 +151,54 @@ def test_collecting_keeps_what_is_live_and_waits_for_writers(store: ObjectStore,
     hasty = stored.open(deadline=0.05)
     with store.holding(), pytest.raises(Busy):
         hasty.collect(lambda: [kept])
-    assert hasty.collect(lambda: [kept, NAME]) == [lost]
+    assert hasty.collect(lambda: [kept, NAME], dry=True) == {lost: 4}
+    assert sorted(store.all()) == sorted([kept, lost])
+    assert hasty.collect(lambda: [kept, NAME]) == {lost: 4}
     assert list(store.all()) == [kept]
     with pytest.raises(CorruptObject, match="missing"):
         hasty.read(lost)
+
+
+@pytest.mark.parametrize("bad", [DATA[:-1] + b"!", b"", None], ids=["changed", "emptied", "gone"])
+def test_mending_moves_bad_bytes_aside_and_nothing_else(
+    store: ObjectStore, stored: Any, bad: bytes | None
+) -> None:
+    store.put_bytes(DATA)
+    stored.remove(NAME) if bad is None else stored.write(NAME, bad)
+    with store.workspace() as directory:
+        (directory / "wrong").write_bytes(b"wrong")
+        with pytest.raises(CorruptObject):
+            stored.open().mend(NAME, directory / "wrong")
+    store.mend(NAME, None)
+    assert not store.exists(NAME)
+    assert stored.aside() == ([] if bad is None else [bad])
+    with store.workspace() as directory:
+        (directory / "good").write_bytes(DATA)
+        store.mend(NAME, directory / "good")
+    assert stored.open().read(NAME) == DATA
+    store.mend(NAME, None)  # it is whole: as where a writer has put it back meanwhile
+    assert stored.open().read(NAME) == DATA
+    assert stored.aside() == ([] if bad is None else [bad])
+    store.collect(lambda: [NAME])
+    assert stored.aside() == ([] if bad is None else [bad])
+
+
+def test_mending_waits_for_writers(store: ObjectStore, stored: Any) -> None:
+    store.put_bytes(DATA)
+    stored.write(NAME, b"")
+    hasty = stored.open(deadline=0.05)
+    with store.holding(), pytest.raises(Busy):
+        hasty.mend(NAME, None)
+    assert store.sizes() == {NAME: 0}
+
+
+def test_a_file_that_is_no_object_is_nobody_s_business(in_directory: Any) -> None:
+    store = in_directory.open()
+    store.put_bytes(DATA)
+    for name in (f"{NAME}.part", "0" * 64):
+        (store.root / place(NAME)).with_name(name).touch()
+    assert store.collect(list) == {NAME: len(DATA)}
+    assert len(list((store.root / place(NAME)).parent.iterdir())) == 2
 
 
 def test_collecting_sweeps_workspaces_of_the_dead_only(store: ObjectStore) -> None:
@@ -177,7 +234,7 @@ def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(in_directo
         return [path.name.removeprefix("refers-to-") for path in store.root.parent.glob("refers-to-*")]
 
     while any(writer.is_alive() for writer in writers):
-        assert store.collect(live) == []
+        assert store.collect(live) == {}
     assert [writer.exitcode for writer in writers] == [0] * 3
     assert sorted(live()) == list(store.all())
     assert len(live()) == 60

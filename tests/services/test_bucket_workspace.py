@@ -6,7 +6,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from pyarrow.fs import copy_files
+from pyarrow.fs import FileSelector, copy_files
 from small_workspace import add_task, table_rows, url
 
 from peter.errors import InputError, PeterError
@@ -109,5 +109,13 @@ def test_a_damaged_object_in_the_bucket_is_found(machines: Any, buckets: Any, tm
     place = str(workspace.objects).removeprefix("s3://")
     with buckets.files.open_output_stream(f"{place}/objects/{sha256[:2]}/{sha256}") as stream:
         stream.write(b"damaged")
-    (problem,) = verify(workspace, quick=True, progress=Silent())["problems"]
+    (problem,) = verify(workspace, quick=False, progress=Silent())["problems"]
     assert f"{workspace.objects}/objects/{sha256[:2]}/{sha256} no longer hashes" in problem
+    healed = verify(workspace, quick=False, progress=Silent(), copies=[])
+    assert (healed["repaired"], healed["problems"]) == (
+        [f"Object {sha256} was put back from {workspace.objects}."],  # this machine's copy was good
+        [],
+    )
+    assert verify(machines(), quick=False, progress=Silent())["problems"] == []
+    (aside,) = buckets.files.get_file_info(FileSelector(f"{place}/quarantine"))
+    assert buckets.files.open_input_stream(aside.path).read() == b"damaged"

@@ -17,6 +17,7 @@ from small_workspace import table_rows, url
 import peter
 from peter import faults
 from peter.progress import Silent
+from peter.registry.record import SEAL
 from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
@@ -104,6 +105,8 @@ def outcome(place: Path) -> dict[str, Any]:
     rows = table_rows(workspace.registry)
     workspace.registry.dispose()
     rows["audit"] = [row for row in rows["audit"] if not row["action"].startswith("run.")]
+    for row in rows["audit"]:
+        (row["after"] or {}).pop(SEAL, None)  # a digest of what differs, too
     for patch in rows["patch"]:
         del patch["metrics"]["seconds"]
     return {

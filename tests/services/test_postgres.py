@@ -31,6 +31,6 @@ def test_from_the_log_to_a_profile(postgres_url: str, tmp_path: Path) -> None:
     assert {task: answer["value"] for task, answer in answers["tasks"].items()} == {
         task: user[task] for task in ("gender", "tier")
     }
-    assert collect(workspace) == {"removed": 0}
+    assert collect(workspace) == {"removed": 0, "bytes": 0}
     assert verify(workspace, quick=False, progress=Silent())["problems"] == []
     workspace.registry.dispose()

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import tasks
+from peter.registry import audit, tasks
 from peter.registry.models import Alias, AliasHistory, Patch, Task
 
 CHAMPION = "champion"  # the version that answers
@@ -59,6 +59,36 @@ def history(session: Session, task: Task) -> Sequence[AliasHistory]:
     return session.scalars(
         select(AliasHistory).where(AliasHistory.task_id == task.id).order_by(AliasHistory.id)
     ).all()
+
+
+def replayed(session: Session) -> tuple[dict[tuple[int, str], int], list[AliasHistory]]:
+    """What all moves lead to, a version by task's id and alias, and those that begin where nothing ended."""
+    named: dict[tuple[int, str], int] = {}
+    odd = []
+    for move in session.scalars(select(AliasHistory).order_by(AliasHistory.id)):
+        key, challenger = (move.task_id, move.alias), (move.task_id, CHALLENGER)
+        odd += [move] if named.get(key) != move.from_version else []
+        named[key] = move.to_version
+        if move.alias == CHAMPION and named.get(challenger) == move.to_version:
+            del named[challenger]
+    return named, odd
+
+
+def put_back(session: Session, actor: str) -> list[str]:
+    """Let every alias that was changed without a move name what its last move says; a sentence for each."""
+    done = []
+    for (task_id, alias), was in replayed(session)[0].items():
+        task = tasks.hold(session, session.get_one(Task, task_id))
+        row = session.scalar(select(Alias).where(Alias.task_id == task_id, Alias.alias == alias))
+        if row and row.version == was:
+            continue
+        before = {"version": row.version if row else None}
+        row = row or Alias(task_id=task_id, alias=alias, version=was)
+        row.version = was
+        session.add(row)
+        audit.append(session, actor, "alias.put_back", f"{task.name}@{alias}", before, {"version": was})
+        done.append(f"{task.name}@{alias} names version {was} again, as its last move says.")
+    return done
 
 
 def with_champions(session: Session) -> list[tuple[Task, Patch | None]]:

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import audit, names, rows
+from peter.registry import audit, names, record, rows
 from peter.registry.models import Backbone
 
 
@@ -26,6 +26,7 @@ def add(session: Session, backbone: Backbone, actor: str) -> Backbone:
         "event_log": backbone.event_log.reference,
         "objective": backbone.objective,
         "weights_sha256": backbone.weights_sha256,
+        record.SEAL: record.seal(backbone),
     }
     audit.append(session, actor, "backbone.add", backbone.reference, after=after)
     return backbone

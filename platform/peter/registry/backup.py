@@ -8,6 +8,8 @@ from peter.errors import InputError, NameTaken
 from peter.registry import locks
 from peter.registry.database import Registry
 
+RESTORE = "restore a backup of the registry."  # how a sentence on damaged rows ends
+
 
 def backup(registry: Registry, target: Path) -> None:
     """Copy an embedded registry, committed changes only, to one new file that needs no log beside it.

@@ -18,7 +18,7 @@ from peter.errors import CorruptObject, InputError, PeterError
 from peter.registry import locks
 from peter.registry.directory import DirectoryStore
 from peter.registry.guards import Guard
-from peter.registry.objects import changed, missing, place
+from peter.registry.objects import changed, hashed, missing, named, place, quarantined
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -103,23 +103,42 @@ class BucketStore:
 
     def all(self) -> Iterator[str]:
         """The names of all objects in the bucket, sorted."""
+        yield from self.sizes()
+
+    def sizes(self) -> dict[str, int]:
+        """What the bucket says of every object."""
         from pyarrow.fs import FileSelector
 
         below = FileSelector(f"{self._prefix}/objects", allow_not_found=True, recursive=True)
         with self._told():
             found = self._files.get_file_info(below)
-        yield from sorted(info.base_name for info in found if info.is_file)  # folders are empty marks
+        files = sorted((info.base_name, info.size) for info in found if info.is_file)
+        return {name: size for name, size in files if named(name)}  # folders are empty marks
 
-    def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
+    def mend(self, sha256: str, good: Path | None) -> None:
+        """Move what the bucket has aside, and upload a good file."""
+        with self._guard.exclusive():
+            with suppress(CorruptObject):
+                return self.verify(sha256)
+            if good and hashed(good) != sha256:
+                raise changed(sha256, self)
+            if self.exists(sha256):
+                with self._told():
+                    self._files.move(self._place(sha256), f"{self._prefix}/{quarantined(sha256)}")
+            if good:
+                self.put_file(good)
+
+    def collect(self, live: Callable[[], Collection[str]], dry: bool = False) -> dict[str, int]:
         """Remove from the bucket and from this machine's copies what `live` does not name."""
         with self._guard.exclusive():
             kept = set(live())
-            removed = [sha256 for sha256 in self.all() if sha256 not in kept]
-            for sha256 in removed:
-                with self._told(), suppress(FileNotFoundError):
-                    self._files.delete_file(self._place(sha256))
-            self._cache.collect(lambda: kept)
-            return removed
+            unneeded = {sha256: size for sha256, size in self.sizes().items() if sha256 not in kept}
+            if not dry:
+                for sha256 in unneeded:
+                    with self._told(), suppress(FileNotFoundError):
+                        self._files.delete_file(self._place(sha256))
+                self._cache.collect(lambda: kept)
+            return unneeded
 
     def _from_copy(self, use: Callable[[str], Found], sha256: str) -> Found:
         with suppress(CorruptObject):  # not downloaded yet, or not what it was

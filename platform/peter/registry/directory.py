@@ -1,5 +1,6 @@
 """The object store in a directory: an object is a file, renamed to its name once it is durable."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,8 +9,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from peter.errors import CorruptObject
 from peter.registry import locks
-from peter.registry.objects import changed, hashed, missing, place
+from peter.registry.objects import changed, hashed, missing, named, place, quarantined
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -56,12 +58,7 @@ class DirectoryStore:
     def put_file(self, path: Path) -> str:
         """Move a file of this file system to its name."""
         with locks.told(self.root):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fchmod(handle, 0o444)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            _make_durable(path)
             return self._keep(path, hashed(path))
 
     @contextmanager
@@ -110,30 +107,64 @@ class DirectoryStore:
             found = hashed(self._place(sha256))
         except FileNotFoundError:
             raise missing(sha256, self) from None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise changed(sha256, self) from error  # a disk that cannot give it back has changed it, too
         if found != sha256:
             raise changed(sha256, self)
         self._verified.add(sha256)
 
     def all(self) -> Iterator[str]:
         """The names of all objects, sorted."""
-        for path in sorted((self.root / "objects").glob("*/*")):
-            yield path.name
+        yield from self.sizes()
 
-    def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
+    def sizes(self) -> dict[str, int]:
+        """The size of every file that is called like an object and in its place."""
+        found = {}
+        for path in sorted((self.root / "objects").glob("*/*")):
+            if named(path.name) and path.parent.name == path.name[:2]:
+                with suppress(FileNotFoundError):  # a collector may run
+                    found[path.name] = path.stat().st_size
+        return found
+
+    def mend(self, sha256: str, good: Path | None) -> None:
+        """Move a bad file aside, and give its name to a good one."""
+        bad = self._place(sha256)
+        with locks.told(self.root), locks.exclusive(self.root / "gc.lock", self._deadline):
+            with suppress(CorruptObject):
+                return self.verify(sha256)
+            if good and hashed(good) != sha256:
+                raise changed(sha256, self)
+            if bad.exists():
+                aside = self.root / quarantined(sha256)
+                aside.parent.mkdir(exist_ok=True)
+                os.replace(bad, aside)
+                _sync(aside.parent)
+                _sync(bad.parent)
+            if good:
+                _make_durable(good)
+                self._keep(good, sha256)
+
+    def collect(self, live: Callable[[], Collection[str]], dry: bool = False) -> dict[str, int]:
         """Remove files that `live` does not name, and the workspaces of dead makers."""
         with locks.told(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with locks.exclusive(self.root / "gc.lock", self._deadline):
                 kept = set(live())
-                removed = [sha256 for sha256 in self.all() if sha256 not in kept]
-                for sha256 in removed:
-                    self._verified.discard(sha256)
-                    self._place(sha256).unlink(missing_ok=True)
-                for directory in (self.root / "tmp").glob("*"):
-                    with suppress(FileNotFoundError):  # its maker may be done with it at this very moment
-                        if locks.free(directory):
-                            shutil.rmtree(directory, ignore_errors=True)
-                return removed
+                unneeded = {sha256: size for sha256, size in self.sizes().items() if sha256 not in kept}
+                if not dry:
+                    for sha256 in unneeded:
+                        self._verified.discard(sha256)
+                        self._place(sha256).unlink(missing_ok=True)
+                    self._sweep()
+                return unneeded
+
+    def _sweep(self) -> None:
+        for directory in (self.root / "tmp").glob("*"):
+            with suppress(FileNotFoundError):  # its maker may be done with it at this very moment
+                if locks.free(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
 
     def _keep(self, file: Path, sha256: str) -> str:
         """Give a durable file its name, unless a good copy has it already; a bad copy is replaced."""
@@ -150,6 +181,15 @@ class DirectoryStore:
 
     def _place(self, sha256: str) -> Path:
         return self.root / place(sha256)
+
+
+def _make_durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(handle, 0o444)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync(directory: Path) -> None:

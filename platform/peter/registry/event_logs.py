@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from peter.registry import audit, names, rows
+from peter.registry import audit, names, record, rows
 from peter.registry.models import EventLog
 
 
@@ -20,8 +20,14 @@ def add(session: Session, log: EventLog, actor: str) -> EventLog:
     log.version = rows.following(session, EventLog.version, EventLog.name == log.name)
     session.add(log)
     session.flush()
-    counts = {"users": log.users, "items": log.items, "events": log.events, "sha256": log.sha256}
-    audit.append(session, actor, "event_log.add", log.reference, after=counts)
+    after = {
+        "users": log.users,
+        "items": log.items,
+        "events": log.events,
+        "sha256": log.sha256,
+        record.SEAL: record.seal(log),
+    }
+    audit.append(session, actor, "event_log.add", log.reference, after=after)
     return log
 
 

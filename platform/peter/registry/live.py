@@ -1,5 +1,7 @@
 """Which objects the registry needs, and what needs each: for `peter gc` and `peter verify`."""
 
+from typing import NamedTuple
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -7,12 +9,23 @@ from peter.registry.columns import ObjectName
 from peter.registry.models import Base
 
 
-def objects(session: Session) -> dict[str, list[str]]:
-    """Object name -> the rows that refer to it, as `table.column of row id`."""
-    needed: dict[str, list[str]] = {}
+class Use(NamedTuple):
+    """A row that refers to an object."""
+
+    table: str
+    column: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column} of row {self.row}"
+
+
+def objects(session: Session) -> dict[str, list[Use]]:
+    """Object name -> the rows that refer to it."""
+    needed: dict[str, list[Use]] = {}
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, ObjectName):
                 for row, sha256 in session.execute(select(table.c.id, column)):
-                    needed.setdefault(sha256, []).append(f"{table.name}.{column.name} of row {row}")
+                    needed.setdefault(sha256, []).append(Use(table.name, column.name, row))
     return needed

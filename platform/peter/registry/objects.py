@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -81,10 +82,23 @@ class ObjectStore(Protocol):
     def all(self) -> Iterator[str]:
         """The names of all objects, sorted."""
 
-    def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
-        """Remove every object that `live` does not name, and give their names; sweep dead makers' workspaces.
+    def sizes(self) -> dict[str, int]:
+        """The bytes that each object takes, by its name, sorted."""
 
-        `live` is called once all writers are done and no other can start.
+    def mend(self, sha256: str, good: Path | None) -> None:
+        """Let `good`, a file of a `workspace()`, be the object, unless what is stored is whole after all.
+
+        Bad bytes are moved to `quarantine/`, where nobody looks for objects; nothing is deleted.
+
+        Raises:
+            Busy: writers were not done in time.
+            CorruptObject: `good` does not hash to the name.
+        """
+
+    def collect(self, live: Callable[[], Collection[str]], dry: bool = False) -> dict[str, int]:
+        """Remove every object that `live` does not name (`dry`: none); their bytes, by name.
+
+        `live` is called once all writers are done and no other can start. Workspaces of dead makers go, too.
 
         Raises:
             Busy: writers were not done in time; nothing was removed.
@@ -97,26 +111,36 @@ def place(sha256: str) -> str:
     Raises:
         CorruptObject: it is not the name of an object.
     """
-    if not re.fullmatch("[0-9a-f]{64}", sha256):
+    if not named(sha256):
         raise CorruptObject(
             f"{sha256!r} is not the name of an object; run `peter verify` for where it is used."
         )
     return f"objects/{sha256[:2]}/{sha256}"
 
 
+def named(name: str) -> bool:
+    """Whether an object can be called so."""
+    return re.fullmatch("[0-9a-f]{64}", name) is not None
+
+
+def quarantined(sha256: str) -> str:
+    """Where bad bytes of an object go, below a store's root; never the same place twice."""
+    return f"quarantine/{sha256}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
 def missing(sha256: str, store: ObjectStore) -> CorruptObject:
     """The error of an object that is not there."""
     return CorruptObject(
-        f"Object {sha256} is missing from {store}; put it back from a backup of the store, "
-        "and run `peter verify` to see what needs it."
+        f"Object {sha256} is missing from {store}; put it back with `peter verify --repair --from STORE`, "
+        "a copy of the store."
     )
 
 
 def changed(sha256: str, store: ObjectStore) -> CorruptObject:
     """The error of an object with other bytes than it is named by."""
     return CorruptObject(
-        f"Object {store}/{place(sha256)} no longer hashes to its name; put it back from a backup "
-        "of the store, or run `peter verify --repair` to see what can be made again."
+        f"Object {store}/{place(sha256)} no longer hashes to its name; put it back with "
+        "`peter verify --repair --from STORE`, a copy of the store."
     )
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import UnknownName
-from peter.registry import aliases, references, rows, tasks
+from peter.registry import aliases, record, references, rows, tasks
 from peter.registry.models import Alias, Patch, Task
 
 
@@ -28,6 +28,7 @@ def add(session: Session, patch: Patch, actor: str) -> Patch:
         "backbone": patch.backbone.reference,
         "labels_sha256": patch.label_set.sha256,
         "weights_sha256": patch.weights_sha256,
+        record.SEAL: record.seal(patch),
     }
     tasks.record(session, task, actor, "patch.add", patch.reference, after=after)
     return patch
@@ -52,6 +53,11 @@ def get(session: Session, reference: str) -> Patch:
 def versions(session: Session, task: Task) -> Sequence[Patch]:
     """All versions of a task, oldest first."""
     return session.scalars(select(Patch).where(Patch.task_id == task.id).order_by(Patch.version)).all()
+
+
+def every(session: Session) -> Sequence[Patch]:
+    """All versions of all tasks, those of removed ones too, in the order in which they were made."""
+    return session.scalars(select(Patch).order_by(Patch.id)).all()
 
 
 def answering(session: Session, task: Task, request_sha256: str) -> Patch | None:

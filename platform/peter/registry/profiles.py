@@ -36,6 +36,17 @@ def replace(
     return table
 
 
+def drop(session: Session, sha256: str, actor: str) -> list[str]:
+    """Forget the tables that an object is, which is lost and can be made again; what each was of."""
+    dropped = []
+    for table in session.scalars(select(ProfileTable).where(ProfileTable.sha256 == sha256)).all():
+        subject = f"{table.patch.reference} on {table.event_log.reference}"
+        audit.append(session, actor, "profile.drop", subject, {"sha256": sha256, "rows": table.rows})
+        session.delete(table)
+        dropped.append(subject)
+    return dropped
+
+
 def find(session: Session, patch: Patch, log: EventLog) -> ProfileTable | None:
     """The table of a patch's outputs for the users of `log`."""
     return session.scalar(

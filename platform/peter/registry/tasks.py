@@ -10,6 +10,7 @@ from peter.errors import NameTaken, NotOwner, UnknownName
 from peter.registry import audit, names, rows
 from peter.registry.columns import utc_now
 from peter.registry.models import LabelSet, Task
+from peter.registry.record import SEAL, seal
 
 
 def add(session: Session, task: Task, actor: str) -> Task:
@@ -119,7 +120,7 @@ def add_labels(session: Session, labels: LabelSet, actor: str) -> LabelSet:
     labels.task = task
     session.add(labels)
     session.flush()
-    after = {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256}
+    after = {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256, SEAL: seal(labels)}
     record(session, task, actor, "label_set.add", task.name, after=after)
     return labels
 

@@ -5,18 +5,23 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import audit, lineage, live, tasks
+from peter.registry import audit, lineage, live, record, tasks
 from peter.services.workspace import Workspace
 
 
-def collect(workspace: Workspace) -> dict[str, Any]:
-    """Remove every object that no row refers to, while writers wait; `{removed: n}`."""
+def collect(workspace: Workspace, dry: bool = False) -> dict[str, Any]:
+    """Remove every object that no row refers to, while writers wait.
+
+    Returns:
+        `{removed, bytes}`; where it is only to be told (`dry`), `{removable, bytes}`.
+    """
 
     def needed() -> list[str]:
         with workspace.registry.read() as session:
             return list(live.objects(session))
 
-    return {"removed": len(workspace.objects.collect(needed))}
+    found = workspace.objects.collect(needed, dry)
+    return {"removable" if dry else "removed": len(found), "bytes": sum(found.values())}
 
 
 def remove_task(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
@@ -55,7 +60,11 @@ def list_audit(workspace: Workspace, limit: int) -> dict[str, Any]:
 
 
 def verify_audit(workspace: Workspace) -> dict[str, Any]:
-    """`{whole, broken}`: the id of the first row that was changed or follows a missing one."""
+    """`{whole, broken, problems}`.
+
+    `broken` is the id of the first row that was changed or follows a missing one, `problems` has a sentence
+    for each row of the registry that the audit does not know, or knows otherwise: its last rows may be gone.
+    """
     with workspace.registry.read() as session:
-        broken = audit.verify(session)
-    return {"whole": broken is None, "broken": broken.id if broken else None}
+        broken, problems = audit.verify(session), record.problems(session)
+    return {"whole": not (broken or problems), "broken": broken.id if broken else None, "problems": problems}

@@ -83,7 +83,7 @@ class Workspace:
                 "A registry on PostgreSQL has no place of its own for files; "
                 "give --store DIR or --store s3://BUCKET/PREFIX."
             )
-        return cls(registry, _store(str(place), registry))
+        return cls(registry, store_at(str(place), registry))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def _opened(address: Address) -> Workspace:
     return Workspace.open(address.registry, address.store)
 
 
-def _store(place: str, registry: Registry) -> ObjectStore:
+def store_at(place: str, registry: Registry) -> ObjectStore:
+    """The store that `--store` names. Raises InputError."""
     if place.startswith("file:///"):
         return DirectoryStore(Path(unquote(urlsplit(place).path)))
     if "://" not in place:
