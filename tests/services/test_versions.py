@@ -10,10 +10,12 @@ import pytest
 from small_workspace import add_task, table_rows, train_task
 
 from peter.errors import InputError, NameTaken, NotOwner
+from peter.progress import Silent
 from peter.registry import audit
 from peter.services import train
 from peter.services.promote import promote, rollback
 from peter.services.tasks import show_task, show_version, versions
+from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
 
@@ -74,6 +76,8 @@ def test_a_candidate_challenges_until_it_is_promoted(workspace: Workspace) -> No
     ]  # fmt: skip
     assert moves[1]["why"].startswith("not asked to become champion; ")
     assert all(move["actor"] == getpass.getuser() and move["at"] for move in moves)
+    train_task(workspace, "gender", method="bag", seed=1, promote=False)  # after one that challenges no more
+    assert verify(workspace, quick=True, progress=Silent())["problems"] == []
 
 
 def test_labels_of_other_classes_are_left_to_a_person(workspace: Workspace, place: Path) -> None:
