@@ -8,6 +8,7 @@ import copy
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -18,7 +19,7 @@ from peter.errors import CorruptObject, InputError, PeterError
 from peter.registry import locks
 from peter.registry.directory import DirectoryStore
 from peter.registry.guards import Guard
-from peter.registry.objects import changed, missing, place
+from peter.registry.objects import KEY, changed, keyless, missing, place
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -109,6 +110,21 @@ class BucketStore:
         with self._told():
             found = self._files.get_file_info(below)
         yield from sorted(info.base_name for info in found if info.is_file)  # folders are empty marks
+
+    def secret(self, make: bool) -> bytes:
+        """An object with a name of its own; no copy of it is made."""
+        path = f"{self._prefix}/{KEY}"
+        if make:
+            with self._guard.exclusive(), self._told():  # so that there is but one, whoever is first
+                if not self._files.get_file_info(path).is_file:
+                    with self._files.open_output_stream(path) as stream:
+                        stream.write(secrets.token_bytes())
+        with self._told():
+            try:
+                with self._files.open_input_stream(path) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                raise keyless(self) from None
 
     def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
         """Remove from the bucket and from this machine's copies what `live` does not name."""

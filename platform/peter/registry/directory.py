@@ -2,14 +2,16 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from peter.errors import PeterError
 from peter.registry import locks
-from peter.registry.objects import changed, hashed, missing, place
+from peter.registry.objects import KEY, changed, hashed, keyless, missing, place
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -118,6 +120,26 @@ class DirectoryStore:
         """The names of all objects, sorted."""
         for path in sorted((self.root / "objects").glob("*/*")):
             yield path.name
+
+    def secret(self, make: bool) -> bytes:
+        """A file that its owner alone may read; a team opens it to its group."""
+        path = self.root / KEY
+        if make and not path.exists():
+            with self.workspace() as directory, locks.told(path):
+                handle = os.open(directory / KEY, _NEW, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(secrets.token_bytes())
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another program was faster
+                    os.link(directory / KEY, path)
+                _sync(self.root)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise keyless(self) from None
+        except PermissionError:
+            raise PeterError(f"{path} cannot be read; ask its owner for `chmod g+r`.") from None
 
     def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
         """Remove files that `live` does not name, and the workspaces of dead makers."""

@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from peter.errors import CorruptObject
+from peter.errors import CorruptObject, PeterError
+
+KEY = "erasure.key"  # below a store's root
 
 
 class ObjectStore(Protocol):
@@ -81,6 +83,16 @@ class ObjectStore(Protocol):
     def all(self) -> Iterator[str]:
         """The names of all objects, sorted."""
 
+    def secret(self, make: bool) -> bytes:
+        """The key under which users are forgotten; here, so that no copy of the registry has it.
+
+        Args:
+            make: make it where there is none.
+
+        Raises:
+            PeterError: it cannot be read, or is missing.
+        """
+
     def collect(self, live: Callable[[], Collection[str]]) -> list[str]:
         """Remove every object that `live` does not name, and give their names; sweep dead makers' workspaces.
 
@@ -102,6 +114,14 @@ def place(sha256: str) -> str:
             f"{sha256!r} is not the name of an object; run `peter verify` for where it is used."
         )
     return f"objects/{sha256[:2]}/{sha256}"
+
+
+def keyless(store: ObjectStore) -> PeterError:
+    """The error of a store that lost the key under which users were forgotten."""
+    return PeterError(
+        f"{store}/{KEY} is missing, without which nobody knows who was forgotten; "
+        "put it back from a backup of the store."
+    )
 
 
 def missing(sha256: str, store: ObjectStore) -> CorruptObject:

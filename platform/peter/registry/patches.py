@@ -1,12 +1,13 @@
 """Patches: the numbered versions of a task."""
 
+import hashlib
 from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import UnknownName
-from peter.registry import aliases, references, rows, tasks
+from peter.registry import aliases, audit, references, rows, tasks
 from peter.registry.models import Alias, Patch, Task
 
 
@@ -59,6 +60,25 @@ def answering(session: Session, task: Task, request_sha256: str) -> Patch | None
     return session.scalar(
         select(Patch).where(Patch.task_id == task.id, Patch.request_sha256 == request_sha256)
     )
+
+
+def every(session: Session) -> Sequence[Patch]:
+    """All versions of all tasks, retired ones too."""
+    return session.scalars(select(Patch).order_by(Patch.id)).all()
+
+
+def outdate(session: Session, patch: Patch, actor: str) -> None:
+    """Mark a version that learnt from somebody who was forgotten since; it answers until another replaces it.
+
+    The request that made it no longer answers to its hash: made again, it is another version.
+    """
+    patch = rows.own(session, patch)
+    if patch.state != "needs-retrain":
+        patch.state = "needs-retrain"
+        patch.request_sha256 = hashlib.sha256(f"{patch.request_sha256} outdated".encode()).hexdigest()
+        audit.append(
+            session, actor, "patch.outdate", patch.reference, {"state": "ready"}, {"state": patch.state}
+        )
 
 
 def _known(session: Session, task: Task) -> list[str]:

@@ -48,11 +48,13 @@ def check_labels(
     """What `task add` would make of a label file; nothing is changed. Raises InputError as it would."""
     from peter.data.labels import read_labels
     from peter.services import frozen
+    from peter.services.forgotten import hidden
     from peter.services.kinds import choose
     from peter.services.labelled import prepare
     from peter.services.logs import open_log
 
     table = read_labels(labels, column)
+    table = table.without(hidden(workspace, table.users))
     chosen = choose(table, kind)
     schema = chosen.schema(table.labels)
     with workspace.registry.read() as session:
