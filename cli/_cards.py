@@ -37,7 +37,7 @@ def _row(task: str, answer: Document) -> list[Any]:
     """An observed value stands beside what the patch alone would have said."""
     chance = answer["predicted_probability"]
     return [
-        f"{task}@{answer['version']}",
+        f"{task}@{answer['version']}" + (", sensitive" if answer["sensitive"] else ""),
         answer["value"],
         answer["source"] + (", in sample" if answer["in_sample"] else ""),
         answer["predicted"],

@@ -107,6 +107,8 @@ def _drawn_cards(document: Document) -> Drawing:
 def _drawn_users(document: Document) -> Drawing:
     columns = list(document["users"][0]) if document["users"] else ["user_id"]
     yield table(columns, ([user[column] for column in columns] for user in document["users"]))
+    if sensitive := [task for task, told in document["tables"].items() if told["sensitive"]]:
+        yield f"Sensitive personal data: {', '.join(sensitive)}."
 
 
 def _drawn_tables(document: Document) -> Drawing:

@@ -17,6 +17,7 @@ from small_workspace import table_rows, url
 import peter
 from peter import faults
 from peter.progress import Silent
+from peter.services.forget import STEPS
 from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
     "task.add": "task add other --labels gender.csv --seed 3 --set epochs=1 --set threads=1",
     "profile.materialize": "profile materialize --tasks tier",
+    "user.forget": "user forget u0000009",
 }
 POINTS = [
     "data.import:written",
@@ -45,16 +47,19 @@ POINTS = [
     "task.add:registered",
     "task.add:committed",
     "profile.materialize:stored",
+    "user.forget:tombstone",
+    "user.forget:stored",
+    *(f"user.forget:{step}" for step in STEPS),
 ]
 RESUMABLE = [point for point in POINTS if point.startswith("backbone.pretrain")]
 FORGOTTEN = re.compile(
-    "id|run_id|.*_at|at|as_of|.*hash"
+    "id|run_id|.*_at|at|as_of|.*hash|pseudonym"
 )  # columns that differ between two runs of one command
 
 processes = multiprocessing.get_context(
     "forkserver"
 )  # forks what has imported everything and done nothing yet
-services = ("events", "pretrain", "train", "materialize")
+services = ("events", "pretrain", "train", "materialize", "forget")
 lazy = (
     "peter.methods.peter",
     "peter.tasks.classification",
@@ -124,7 +129,9 @@ def test_every_point_is_tested() -> None:
         point for path in sources for point in re.findall(r'faults\.reach\(f?"(.+?)"\)', path.read_text())
     }
     written = {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS}
-    assert found == {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
+    written = {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
+    steps = {f"user.forget:{step}" for step in STEPS}
+    assert found == {"user.forget:{name}" if point in steps else point for point in written}
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def materialize(
         crew: who computes; the answers are the same, whoever does.
 
     Returns:
-        `{tables: [{task, version, backbone, as_of, users, computed, sha256}]}`.
+        `{tables: [{task, version, backbone, as_of, sensitive, users, computed, sha256}]}`.
 
     Raises:
         UnknownName: no such task, or it has no champion.

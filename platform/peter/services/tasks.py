@@ -8,7 +8,7 @@ from peter.services.workspace import Workspace
 
 
 def list_tasks(workspace: Workspace) -> dict[str, Any]:
-    """`{tasks: [{name, kind, owner, champion, backbone, updated}]}`."""
+    """`{tasks: [{name, kind, owner, sensitive, champion, backbone, updated}]}`."""
     with workspace.registry.read() as session:
         return {"tasks": [_line(task, champion) for task, champion in aliases.with_champions(session)]}
 
@@ -68,6 +68,7 @@ def _line(task: models.Task, champion: models.Patch | None) -> dict[str, Any]:
         "name": task.name,
         "kind": task.kind,
         "owner": task.owner,
+        "sensitive": task.sensitive,
         "champion": champion.version if champion else None,
         "backbone": champion.backbone.reference if champion else None,
         "updated": (champion.created_at if champion else task.created_at).isoformat(timespec="seconds"),
