@@ -1,7 +1,9 @@
 """A user who is forgotten is in no file of the workspace, and everybody else is answered as before."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,18 +26,18 @@ from small_workspace import (
 from peter.data.splits import TEST, TRAIN, assign
 from peter.errors import Busy, InputError, PeterError
 from peter.progress import Silent
-from peter.registry import audit, runs
-from peter.services import forget as job
-from peter.services import remains, versions
+from peter.registry import audit, erasures, runs
+from peter.services import remains
 from peter.services.cohorts import export, query
 from peter.services.events import append_events, import_events, list_events
 from peter.services.forget import STEPS, forget
+from peter.services.forgotten import Forgotten, pseudonym
 from peter.services.materialize import materialize
 from peter.services.pretrain import pretrain
 from peter.services.profiles import get
 from peter.services.tasks import check_labels
 from peter.services.tasks import versions as versions_of
-from peter.services.upkeep import collect
+from peter.services.upkeep import collect, remove_task
 from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
@@ -56,6 +58,10 @@ def forgotten(workspace: Workspace, user: str, refit: bool = False) -> dict[str,
     return forget(workspace, user, refit, False, None, Silent())
 
 
+def append(workspace: Workspace, file: Path, log: str = "clicks") -> dict[str, Any]:
+    return append_events(workspace, log, [file], None, None, None, Silent())
+
+
 def traces(directory: Path, user: str) -> list[str]:
     """The files that hold a user's id, as text, as JSON escapes it, packed in Parquet, or as a plain hash."""
     signs = [user.encode(), sha256(user.encode()).hexdigest().encode(), sha256(user.encode()).digest()]
@@ -72,12 +78,13 @@ def _texts(path: Path) -> set[Any]:
     }
 
 
-@pytest.fixture
-def everywhere(workspace: Workspace, place: Path) -> str:
-    """A user who is everywhere: two versions of a log, labels, answers, a run that failed, objects."""
-    user = somebody(place)
+@pytest.fixture(scope="module")
+def crowded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user is everywhere: two versions of a log, labels, answers, a run that failed, nobody's objects."""
+    place = shutil.copytree(finished, tmp_path_factory.mktemp("crowded"), dirs_exist_ok=True)
+    workspace, user = Workspace.open(url(place)), somebody(place)
     (place / "more.csv").write_text(f"user_id,item_id,timestamp\n{user},i0000001,1900000000\n")
-    append_events(workspace, "clicks", [place / "more.csv"], None, None, None, Silent())
+    append(workspace, place / "more.csv")
     materialize(workspace, ["gender"], Silent())
     train_task(workspace, "gender", method="bag", promote=False)
 
@@ -89,7 +96,16 @@ def everywhere(workspace: Workspace, place: Path) -> str:
     directory = workspace.run_directory(workspace.registry.write(fail))
     (directory / "trial-1.txt").write_text(f"KeyError: {user!r}")
     workspace.objects.put_bytes(f"an import of {user} that was killed".encode())
-    return user
+    workspace.registry.dispose()
+    return place
+
+
+@pytest.fixture
+def everywhere(crowded: Path, place: Path) -> str:
+    """That user, in a copy of that workspace."""
+    shutil.rmtree(place / ".peter")
+    shutil.copytree(crowded, place, dirs_exist_ok=True)
+    return somebody(place)
 
 
 def others_answers(workspace: Workspace, user: str, place: Path, live: bool) -> dict[str, Any]:
@@ -201,21 +217,18 @@ def test_from_the_tombstone_on_a_user_is_unknown(workspace: Workspace, place: Pa
 
 
 def test_until_the_user_is_gone_nothing_is_learnt(workspace: Workspace, place: Path, entombed: str) -> None:
-    def appended() -> None:
-        append_events(workspace, "clicks", [place / "later.csv"], None, None, None, Silent())
-
     before = everything(place)
     for learn in (
         lambda: materialize(workspace, None, Silent()),
         lambda: train_task(workspace, "gender", method="bag"),
         lambda: pretrain(workspace, "clicks", "other", SHAPE, PRETRAIN, Silent()),
-        appended,
+        lambda: append(workspace, place / "later.csv"),
     ):
         with pytest.raises(Busy, match="is unfinished"):
             learn()
     assert everything(place) == before
     assert not forgotten(workspace, entombed)["again"]
-    appended()
+    assert append(workspace, place / "later.csv")["version"] == 2
 
 
 def test_what_comes_in_later_leaves_the_user_out(workspace: Workspace, place: Path) -> None:
@@ -227,7 +240,7 @@ def test_what_comes_in_later_leaves_the_user_out(workspace: Workspace, place: Pa
     assert read["report"]["dropped"]["forgotten"] == len(events.filter(user_id=user))
     assert read["events"] == len(events.filter(pl.col("user_id") != user))
     (place / "again.csv").write_text(f"user_id,item_id,timestamp\n{user},i0000001,9\n7,i0000001,9\n")
-    appended = append_events(workspace, "clicks", [place / "again.csv"], None, None, None, Silent())
+    appended = append(workspace, place / "again.csv")
     assert (appended["report"]["dropped"]["forgotten"], appended["users"]) == (1, 299)
     made = add_task(workspace, "other", place / "gender.csv", method="bag", seed=3)["report"]
     assert made["version"] == 1
@@ -240,21 +253,21 @@ def test_what_comes_in_later_leaves_the_user_out(workspace: Workspace, place: Pa
 def test_a_file_from_before_is_still_known(workspace: Workspace, place: Path) -> None:
     forgotten(workspace, somebody(place))
     logs = list_events(workspace)["event_logs"]
-    append_events(workspace, "clicks", [place / "events.csv"], None, None, None, Silent())
+    append(workspace, place / "events.csv")
     assert list_events(workspace)["event_logs"] == logs
 
 
 def test_champions_that_learnt_from_the_user_are_fitted_again(workspace: Workspace, place: Path) -> None:
     user = somebody(place)
-    forgotten(workspace, user)
+    remove_task(workspace, "tier", force=False)  # one task alone is fitted in this process
+    assert forgotten(workspace, user)["label_sets"] == ["gender", "tier"]
     assert [row["state"] for row in versions_of(workspace, "gender")["versions"]] == ["needs-retrain"]
-    gender, tier = forgotten(workspace, user, refit=True)["refitted"]
-    assert (gender["version"], gender["promoted"], tier["version"]) == (2, True, 2)
+    (gender,) = forgotten(workspace, user, refit=True)["refitted"]
+    assert (gender["version"], gender["promoted"]) == (2, True)
     assert "not worse than gender@1" in gender["reason"]
     made = versions_of(workspace, "gender")["versions"]
     assert [(row["state"], row["champion"]) for row in made] == [("needs-retrain", False), ("ready", True)]
-    left = [row["name"] for row in forgotten(workspace, user, refit=True)["refitted"]]
-    assert left == ([] if tier["promoted"] else ["tier"])
+    assert forgotten(workspace, user, refit=True)["refitted"] == []
     assert pretrain(workspace, "clicks", "clicks", SHAPE, PRETRAIN, Silent())["version"] == 2
     assert pretrain(workspace, "clicks", "clicks", SHAPE, PRETRAIN, Silent())["version"] == 2
 
@@ -274,29 +287,39 @@ def test_who_was_only_reported_on_taught_nobody(workspace: Workspace, place: Pat
     assert report["event_logs"] == ["clicks@1"]
 
 
+def begin(workspace: Workspace, user: str) -> None:
+    """The tombstone alone."""
+    called = pseudonym(user, workspace.objects.secret(make=True))
+    workspace.registry.write(lambda session: erasures.begin(session, called, "ann"))
+
+
 @pytest.mark.parametrize("what", ["task train", "data append", "profile materialize"])
+@pytest.mark.parametrize("when", ["before objects are put", "before they are registered"])
 def test_what_was_read_before_is_not_kept_after(
-    workspace: Workspace, place: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    workspace: Workspace, place: Path, monkeypatch: pytest.MonkeyPatch, what: str, when: str
 ) -> None:
     user = somebody(place)
     (place / "more.csv").write_text(f"user_id,item_id,timestamp\n{user},i0000001,1900000000\n")
-    keeping = job.erasures.check
+    keeping = Forgotten.keeping
 
-    def forget_first(session: Any, seen: int) -> None:
-        monkeypatch.setattr(job.erasures, "check", keeping)
-        forgotten(Workspace.open(url(place)), user)  # another program's
-        keeping(workspace.registry.read().__enter__(), seen)
+    @contextmanager
+    def interrupted(self: Forgotten, workspace: Workspace) -> Iterator[None]:
+        monkeypatch.setattr(Forgotten, "keeping", keeping)
+        if when == "before objects are put":
+            forgotten(workspace, user)
+        with keeping(self, workspace):
+            begin(workspace, user)
+            yield
 
-    def learn() -> Any:
-        if what == "task train":
-            return train_task(workspace, "gender", method="bag")
-        if what == "data append":
-            return append_events(workspace, "clicks", [place / "more.csv"], None, None, None, Silent())
-        return materialize(workspace, None, Silent())
-
-    monkeypatch.setattr(versions.erasures, "check", forget_first)
-    with pytest.raises(Busy, match="was forgotten meanwhile"):
-        learn()
+    learn: dict[str, Callable[[], Any]] = {
+        "task train": lambda: train_task(workspace, "gender", method="bag"),
+        "data append": lambda: append(workspace, place / "more.csv"),
+        "profile materialize": lambda: materialize(workspace, None, Silent()),
+    }
+    monkeypatch.setattr(Forgotten, "keeping", interrupted)
+    with pytest.raises(Busy, match="was forgotten meanwhile" if when.endswith("put") else "is unfinished"):
+        learn[what]()
+    forgotten(workspace, user)
     assert traces(place / ".peter", user) == []
 
 
@@ -351,14 +374,12 @@ def test_everybody_may_be_forgotten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="some who were forgotten"):
         import_events(workspace, [tmp_path / "one.csv"], "small", None, None, None, 1, 1, Silent())
     (tmp_path / "two.csv").write_text("user_id,item_id,timestamp\nanother,b,1\n")
-    assert append_events(workspace, "small", [tmp_path / "two.csv"], None, None, None, Silent())["users"] == 1
+    assert append(workspace, tmp_path / "two.csv", "small")["users"] == 1
     workspace.registry.dispose()
 
 
 @pytest.fixture
-def shared(
-    request: pytest.FixtureRequest, buckets: Any, postgres_url: str, tmp_path: Path, monkeypatch: Any
-) -> Iterator[Workspace]:
+def shared(buckets: Any, postgres_url: str, tmp_path: Path, monkeypatch: Any) -> Iterator[Workspace]:
     """A team's workspace: a registry on PostgreSQL, a store in a bucket, and one task."""
     monkeypatch.setenv("PETER_CACHE", str(tmp_path / "copies"))
     write_files(tmp_path)
@@ -371,6 +392,7 @@ def shared(
     workspace.registry.dispose()
 
 
+@pytest.mark.slow
 def test_a_team_forgets_as_one_does(shared: Workspace, tmp_path: Path) -> None:
     user = somebody(tmp_path)
     assert traces(tmp_path / "copies", user) != []
