@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -26,12 +27,12 @@ from small_workspace import (
 from peter.data.splits import TEST, TRAIN, assign
 from peter.errors import Busy, InputError, PeterError
 from peter.progress import Silent
-from peter.registry import audit, erasures, runs
+from peter.registry import audit, runs
 from peter.services import remains
 from peter.services.cohorts import export, query
 from peter.services.events import append_events, import_events, list_events
 from peter.services.forget import STEPS, forget
-from peter.services.forgotten import Forgotten, pseudonym
+from peter.services.forgotten import Forgotten
 from peter.services.materialize import materialize
 from peter.services.pretrain import pretrain
 from peter.services.profiles import get
@@ -101,8 +102,9 @@ def crowded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def everywhere(crowded: Path, place: Path) -> str:
+def everywhere(crowded: Path, workspace: Workspace, place: Path) -> str:
     """That user, in a copy of that workspace."""
+    workspace.registry.dispose()  # its connections are to the files that go
     shutil.rmtree(place / ".peter")
     shutil.copytree(crowded, place, dirs_exist_ok=True)
     return somebody(place)
@@ -185,21 +187,22 @@ def test_a_user_nobody_knows_changes_nothing(workspace: Workspace, place: Path) 
     assert everything(place) == before
 
 
-@pytest.fixture
-def entombed(workspace: Workspace, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user whose erasure was stopped right after the tombstone."""
+class Killed(Exception):
+    """Where a program would be killed."""
 
-    class Killed(Exception):
-        pass
 
-    def kill(*_: Any) -> None:
-        raise Killed
-
-    user = somebody(place)
-    with monkeypatch.context() as patched:
-        patched.setitem(STEPS, "events", kill)
+def killed_after_the_tombstone(workspace: Workspace, user: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(STEPS, "events", Mock(side_effect=Killed))
         with pytest.raises(Killed):
             forgotten(workspace, user)
+
+
+@pytest.fixture
+def entombed(workspace: Workspace, place: Path) -> str:
+    """A user whose erasure was stopped right after the tombstone."""
+    user = somebody(place)
+    killed_after_the_tombstone(workspace, user)
     return user
 
 
@@ -287,12 +290,6 @@ def test_who_was_only_reported_on_taught_nobody(workspace: Workspace, place: Pat
     assert report["event_logs"] == ["clicks@1"]
 
 
-def begin(workspace: Workspace, user: str) -> None:
-    """The tombstone alone."""
-    called = pseudonym(user, workspace.objects.secret(make=True))
-    workspace.registry.write(lambda session: erasures.begin(session, called, "ann"))
-
-
 @pytest.mark.parametrize("what", ["task train", "data append", "profile materialize"])
 @pytest.mark.parametrize("when", ["before objects are put", "before they are registered"])
 def test_what_was_read_before_is_not_kept_after(
@@ -308,7 +305,7 @@ def test_what_was_read_before_is_not_kept_after(
         if when == "before objects are put":
             forgotten(workspace, user)
         with keeping(self, workspace):
-            begin(workspace, user)
+            killed_after_the_tombstone(workspace, user)
             yield
 
     learn: dict[str, Callable[[], Any]] = {
