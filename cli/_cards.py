@@ -1,5 +1,6 @@
 """The profile card: everything that is known about one user, with where each answer comes from."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._output import Document, table, text
@@ -33,11 +34,17 @@ def card(user: Document) -> "RenderableType":
     )
 
 
+def sensitive(tasks: Mapping[str, Document]) -> Iterator[str]:
+    """A line on those tasks whose answers are sensitive, where there are any."""
+    if named := sorted(task for task, told in tasks.items() if told["sensitive"]):
+        yield f"Sensitive personal data: {', '.join(named)}."
+
+
 def _row(task: str, answer: Document) -> list[Any]:
     """An observed value stands beside what the patch alone would have said."""
     chance = answer["predicted_probability"]
     return [
-        f"{task}@{answer['version']}" + (", sensitive" if answer["sensitive"] else ""),
+        f"{task}@{answer['version']}",
         answer["value"],
         answer["source"] + (", in sample" if answer["in_sample"] else ""),
         answer["predicted"],

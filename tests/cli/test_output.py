@@ -173,13 +173,12 @@ def test_a_card_shows_every_task_and_obeys_no_escape():
         "backbone": "movies@1",
         "source": "observed",
         "in_sample": True,
-        "sensitive": True,
         "as_of": "2026-01-02T03:04:05+00:00",
     }
     page = _drawn(_cards.card({"user_id": "4\x1b[2J", "events": 1200, "tasks": {"occupation": answer}}))
     assert "\x1b" not in page
     for word in (
-        "occupation@3, sensitive", "administrator", "observed, in sample", "[bold]F", "83%", "1,200 events",
+        "occupation@3", "administrator", "observed, in sample", "[bold]F", "83%", "1,200 events",
         "on movies@1 · as of 2026-01-02",
     ):  # fmt: skip
         assert word in page

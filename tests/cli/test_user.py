@@ -6,7 +6,7 @@ import pytest
 from small_workspace import everything
 
 from peter.data.labels import match, read_labels
-from peter.services import neighbours
+from peter.services import versions
 
 USER = "u0000009"
 
@@ -57,13 +57,13 @@ def test_a_champion_that_may_not_be_fitted_again_is_told(peter, place: Path, mon
 
 
 def test_an_id_in_an_error_is_shown_and_not_stored(peter, place: Path, monkeypatch) -> None:
-    users = [f"secret-{number}" for number in range(9)]
-    (place / "sparse.csv").write_text("user_id,label\n" + "".join(f"{user},{user[-1:]}\n" for user in users))
+    rows = [f"secret-{number},{'ab'[number % 2]}" for number in range(20)]
+    (place / "sparse.csv").write_text("\n".join(["user_id,label", *rows]))
     shown = peter("task", "add", "sparse", "--labels", "sparse.csv")
     assert (shown.code, "'secret-0' for one" in shown.err) == (2, True)
     labels = read_labels(place / "sparse.csv")
-    monkeypatch.setattr(neighbours, "prepare", lambda base, log, *_: match(labels, log))
-    told = peter("task", "compare", "gender", "--methods", "joint", "--set", "epochs=1")
+    monkeypatch.setattr(versions, "trained", lambda workspace, request, _: match(labels, request.log))
+    told = peter("task", "train", "gender", "--method", "bag")
     assert (told.code, "'secret-0' for one" in told.err) == (2, True)
     run = peter("run", "list", "--json").json["runs"][0]
     assert run["state"] == "failed"
@@ -84,7 +84,7 @@ def test_sensitive_answers_are_marked_wherever_they_are_read(peter, place: Path,
     assert marked == {"gender": False, "health": True, "tier": False}
     assert "sensitive" in peter("task", "list").out
     assert "sensitive    yes" in peter("task", "show", "health").out
-    assert "health@1, sensitive" in peter("profile", "get", "007").out
+    assert "Sensitive personal data: health." in peter("profile", "get", "007").out
     assert "Sensitive personal data: health." in peter("profile", "query", "events > 0").out
     assert peter("profile", "export", "all.csv").code == 0
     lines = (place / "all.csv").read_text().splitlines()
