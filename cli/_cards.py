@@ -1,5 +1,6 @@
 """The profile card: everything that is known about one user, with where each answer comes from."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._output import Document, table, text
@@ -31,6 +32,12 @@ def card(user: Document) -> "RenderableType":
         subtitle_align="right",
         padding=0,
     )
+
+
+def sensitive(tasks: Mapping[str, Document]) -> Iterator[str]:
+    """A line on those tasks whose answers are sensitive, where there are any."""
+    if named := sorted(task for task, told in tasks.items() if told["sensitive"]):
+        yield f"Sensitive personal data: {', '.join(named)}."
 
 
 def _row(task: str, answer: Document) -> list[Any]:

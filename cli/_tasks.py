@@ -8,7 +8,7 @@ from ._output import Document, Drawing, facts, minute, show, table
 
 
 def task_list(document: Document) -> Drawing:
-    columns = ("name", "kind", "owner", "champion", "backbone")
+    columns = ("name", "kind", "owner", "sensitive", "champion", "backbone")
     yield table(
         [*columns, "updated (UTC)"],
         ([*(task[column] for column in columns), minute(task["updated"])] for task in document["tasks"]),
@@ -16,7 +16,7 @@ def task_list(document: Document) -> Drawing:
 
 
 def version_list(document: Document) -> Drawing:
-    columns = ("method", "backbone", "params", "gate")
+    columns = ("state", "method", "backbone", "params", "gate")
     yield table(
         ["version", "alias", *columns, "created (UTC)"],
         (

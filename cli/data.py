@@ -138,6 +138,8 @@ def _drawn_append(log: Document) -> Drawing:
     yield "Next: peter profile materialize, so that stored answers know of it, too."
 
 
-def _moment(at: int, unit: str) -> str:
+def _moment(at: int | None, unit: str) -> str | None:
     """A date where the log has dates; bare numbers stay what they were."""
+    if at is None:
+        return None
     return datetime.fromtimestamp(at / 1e6, UTC).isoformat(" ", "seconds") if unit == "us" else str(at)

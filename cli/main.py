@@ -11,7 +11,7 @@ import typer
 from peter import __version__
 from peter.errors import PeterError
 
-from . import audit, backbone, collect, data, db, demo, init, profile, run, task, tune, verify
+from . import audit, backbone, collect, data, db, demo, init, profile, run, task, tune, user, verify
 
 INTERRUPTED = 130  # the shell's number for Ctrl-C
 
@@ -31,6 +31,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(backbone.app, name="backbone")
 app.add_typer(task.app, name="task")
 app.add_typer(profile.app, name="profile")
+app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")
 app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")

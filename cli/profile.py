@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ._cards import card
+from ._cards import card, sensitive
 from ._options import (
     DEFAULT_REGISTRY,
     JsonOption,
@@ -102,11 +102,13 @@ def export(
 
 def _drawn_cards(document: Document) -> Drawing:
     yield from map(card, document["users"])
+    yield from sensitive({task: told for user in document["users"] for task, told in user["tasks"].items()})
 
 
 def _drawn_users(document: Document) -> Drawing:
     columns = list(document["users"][0]) if document["users"] else ["user_id"]
     yield table(columns, ([user[column] for column in columns] for user in document["users"]))
+    yield from sensitive(document["tables"])
 
 
 def _drawn_tables(document: Document) -> Drawing:

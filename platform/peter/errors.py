@@ -9,6 +9,7 @@
         ├── NotInitialised        no workspace here: run `peter init`
         ├── SchemaMismatch        the registry is older or newer than this program
         ├── NotOwner              somebody else's task: needs --force
+        ├── NamesUser             its sentence has a user's id in it: shown, never stored
         └── CorruptObject         a stored file no longer matches the sha256 that names it
 
 A message is one sentence that names the file, line or value, and ends with what to type next.
@@ -44,7 +45,9 @@ class InputError(PeterError):
 
 
 def kept(error: Exception) -> str:
-    """What may be stored and shown of an error: the text of one that is none of ours may hold a user's id."""
+    """What may be stored of an error: the text of one that is none of ours may hold a user's id, too."""
+    if isinstance(error, NamesUser):
+        return "an error that names a user and so is not kept; type the command again to see it"
     return str(error) if isinstance(error, PeterError) else f"unexpected {type(error).__name__}"
 
 
@@ -82,6 +85,10 @@ class SchemaMismatch(InputError):
 
 class NotOwner(InputError):
     """The task belongs to somebody else."""
+
+
+class NamesUser(InputError):
+    """A user's id is part of the sentence."""
 
 
 class CorruptObject(InputError):

@@ -18,6 +18,7 @@ import peter
 from peter import faults
 from peter.progress import Silent
 from peter.registry.record import SEAL
+from peter.services.forget import STEPS
 from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
@@ -30,6 +31,7 @@ COMMANDS = {
     "profile.materialize": "profile materialize --tasks tier",
     "task.export": "task export gender patch",
     "task.import": "task import exported --name copy",
+    "user.forget": "user forget u0000009",
 }
 POINTS = [
     "data.import:written",
@@ -52,16 +54,19 @@ POINTS = [
     "task.import:stored",
     "task.import:registered",
     "task.import:committed",
+    "user.forget:tombstone",
+    "user.forget:stored",
+    *(f"user.forget:{step}" for step in STEPS),
 ]
 RESUMABLE = [point for point in POINTS if point.startswith("backbone.pretrain")]
 FORGOTTEN = re.compile(
-    "id|run_id|.*_at|at|as_of|.*hash"
+    "id|run_id|.*_at|at|as_of|.*hash|pseudonym"
 )  # columns that differ between two runs of one command
 
 processes = multiprocessing.get_context(
     "forkserver"
 )  # forks what has imported everything and done nothing yet
-services = ("events", "pretrain", "train", "materialize", "exports", "imports")
+services = ("events", "pretrain", "train", "materialize", "exports", "imports", "forget")
 lazy = (
     "peter.methods.peter",
     "peter.tasks.classification",
@@ -140,7 +145,9 @@ def test_every_point_is_tested() -> None:
         point for path in sources for point in re.findall(r'faults\.reach\(f?"(.+?)"\)', path.read_text())
     }
     written = {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS}
-    assert found == {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
+    written = {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
+    steps = {f"user.forget:{step}" for step in STEPS}
+    assert found == {"user.forget:{name}" if point in steps else point for point in written}
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Import of events: files of who did what when become one event log, in bounded memory."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ _UNITS = {"number": "plain numbers", "us": "dates"}
 _RUN = 1 << 21  # events of the base that are copied at a time
 
 
+Forgotten = Callable[[Iterable[str]], Collection[str]]
+
+
 @dataclass(frozen=True)
 class ImportedEvents:
     """Three files that make an event log, and what is in them."""
@@ -35,8 +38,8 @@ class ImportedEvents:
     users_count: int
     items_count: int  # real items, without the reserved rows
     events_count: int
-    first_at: int  # in `time_unit`
-    last_at: int
+    first_at: int | None  # in `time_unit`; None: everybody was forgotten
+    last_at: int | None
     time_unit: TimeUnit
     report: dict[str, Any]  # JSON: rows read, events dropped by reason, fingerprints of the files
 
@@ -53,12 +56,13 @@ def import_events(
     progress: Progress,
     base: EventLog | None = None,
     known: Collection[str] = (),
+    forgotten: Forgotten = lambda ids: (),
 ) -> ImportedEvents:
     """Read events from files into one event log; the same events give the same bytes.
 
     A user's events are ordered by time; events of one time keep the order of the files. Rare items are
     dropped first, then the users who are rare without them. Users and items of `base`, whose events come
-    first, are never dropped, and its items keep their rows.
+    first, are never dropped as rare, and its items keep their rows.
 
     Args:
         paths: CSV, TSV, Parquet or RecBole files, all with the same columns.
@@ -66,6 +70,7 @@ def import_events(
         work_dir: an existing folder for the results; they are as large as 12 bytes an event.
         base: the event log that is appended to.
         known: fingerprints of files whose events `base` was given before; they are left out.
+        forgotten: those of some users who are left out, also of `base`; no file at all is then enough.
 
     Raises:
         InputError: a file cannot be used, or no event is left.
@@ -78,7 +83,13 @@ def import_events(
             _spool_base(spool, base)
         fingerprints = _read(spool, sources, known, progress)
         _check_ids(spool, sources)
-        kept = _keep(spool, min_user_count, min_item_count, base)
+        gone = spool.user_codes.ids.is_in(list(forgotten(spool.user_codes.ids))).to_numpy()
+        kept = _keep(spool, min_user_count, min_item_count, base, gone)
+        if base is None and not len(kept.users):
+            raise InputError(
+                "Only rare items or users are there, or some who were forgotten; "
+                "lower --min-item-count or --min-user-count."
+            )
         kept.report["files"] = fingerprints
         return _write(spool, kept, unit, work_dir, progress)
 
@@ -163,21 +174,29 @@ class _Kept:
             yield users[keep], items[keep], timestamps[keep]
 
 
-def _keep(spool: Spool, min_user_count: int, min_item_count: int, base: EventLog | None) -> _Kept:
+def _keep(
+    spool: Spool,
+    min_user_count: int,
+    min_item_count: int,
+    base: EventLog | None,
+    gone: npt.NDArray[np.bool_],
+) -> _Kept:
+    """Args: gone: by code of user, whether nothing of him may stay."""
     base_users, base_items = (len(base), base.vocabulary.size - RESERVED) if base else (0, 0)
     user_ids, item_ids = spool.user_codes.ids, spool.item_codes.ids
-    all_items = _tally((items for _, items, _ in spool.runs()), len(item_ids))
+    all_items = _tally((items[~gone[who]] for who, items, _ in spool.runs()), len(item_ids))
     item_stays = (all_items >= min_item_count) | (np.arange(len(item_ids)) < base_items)
-    users = _tally((users[item_stays[items]] for users, items, _ in spool.runs()), len(user_ids))
+    users = _tally((who[item_stays[items] & ~gone[who]] for who, items, _ in spool.runs()), len(user_ids))
     common = int(users.sum())
     users[(users < min_user_count) & (np.arange(len(user_ids)) >= base_users)] = 0
     items = _tally(
         (items[item_stays[items] & (users[who] > 0)] for who, items, _ in spool.runs()), len(item_ids)
     )
-    report = {
-        "rows": len(spool) - (len(base.items) if base else 0),
-        "dropped": {"rare item": len(spool) - common, "rare user": common - int(users.sum())},
-    }
+    left = int(all_items.sum())
+    dropped = {"rare item": left - common, "rare user": common - int(users.sum())}
+    if gone.any():
+        dropped["forgotten"] = len(spool) - left
+    report = {"rows": len(spool) - (len(base.items) if base else 0), "dropped": dropped}
     return _Kept(_user_order(user_ids, users), _item_order(item_ids, items, base_items), users, items, report)
 
 
@@ -204,8 +223,6 @@ def _item_order(ids: pl.Series, counts: npt.NDArray[np.int64], fixed: int) -> np
 def _write(spool: Spool, kept: _Kept, unit: TimeUnit, work_dir: Path, progress: Progress) -> ImportedEvents:
     counts = kept.user_counts[kept.users]
     events = int(counts.sum())
-    if not events:
-        raise InputError("Only rare items or users are there; lower --min-item-count or --min-user-count.")
     names = ("sequences.safetensors", "users.parquet", "items.parquet")
     path, users_path, items_path = (work_dir / name for name in names)
     sequences = Sequences.create(path, counts, unit)
@@ -223,8 +240,8 @@ def _write(spool: Spool, kept: _Kept, unit: TimeUnit, work_dir: Path, progress: 
         users_count=len(kept.users),
         items_count=len(kept.items),
         events_count=events,
-        first_at=int(sequences.timestamps.min()),
-        last_at=int(sequences.timestamps.max()),
+        first_at=int(sequences.timestamps.min()) if events else None,
+        last_at=int(sequences.timestamps.max()) if events else None,
         time_unit=unit,
         report=kept.report,
     )

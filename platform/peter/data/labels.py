@@ -3,11 +3,11 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from peter.data import formats
 from peter.data.event_log import EventLog
 from peter.data.formats import Table
 from peter.data.timestamps import TimeUnit, time_format
-from peter.errors import InputError
+from peter.errors import InputError, NamesUser
 
 _NAMED = 3  # places that an error names
 _COMMON = 20  # values that a report counts
@@ -39,6 +39,27 @@ class LabelTable:
     column: str
     report: dict[str, Any]  # JSON: rows, users, duplicates, empty, distribution of the commonest values
     conflict: str | None = None  # a sentence on rows that cannot both be a user's only answer; not stored
+
+    def without(self, users: Collection[str]) -> "LabelTable":
+        """The table as it were if nothing were known of some users, but for the rows that its file had."""
+        kept = [at for at, user in enumerate(self.users) if user not in users]
+        if len(kept) == len(self.users):
+            return self
+        labels = [self.labels[at] for at in kept]
+        left_out = sum(map(len, self.labels)) - sum(map(len, labels))
+        told = {
+            "users": len(kept),
+            "forgotten": self.report.get("forgotten", 0) + left_out,
+            "distribution": _distribution(Counter(chain.from_iterable(labels))),
+        }
+        times = self.timestamps
+        return replace(
+            self,
+            users=[self.users[at] for at in kept],
+            labels=labels,
+            timestamps=None if times is None else [times[at] for at in kept],
+            report={**self.report, **told},
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -104,7 +125,7 @@ def match(
     kept = np.flatnonzero(rows >= 0)
     missing = np.flatnonzero(rows < 0)
     if 2 * len(missing) > len(rows):
-        raise InputError(
+        raise NamesUser(
             f"{len(missing)} of the {len(rows)} users with a {labels.column} have no events, "
             f"{labels.users[missing[0]]!r} for one; check that both files write user ids in the same way, "
             "and that the backbone was trained on a version of the log that has them."
@@ -170,7 +191,7 @@ class _Intake:
                 "users": len(answers),
                 "duplicates": self.rows - self.empty - counts.total(),
                 "empty": self.empty,
-                "distribution": dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMON]),
+                "distribution": _distribution(counts),
             },
             conflict=self._conflict(),
         )
@@ -219,6 +240,11 @@ class _Intake:
 
     def _at(self, number: int) -> str:
         return f"{self.table.path}, {self.table.unit} {number}"
+
+
+def _distribution(counts: Counter[str]) -> dict[str, int]:
+    """The commonest values."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_COMMON])
 
 
 def _not_finite(value: str) -> bool:

@@ -48,6 +48,8 @@ class Sequences:
             file.truncate(file.tell() + end)
         arrays = {
             name: np.memmap(path, kind, "r+", 8 + len(text) + header[name]["data_offsets"][0], (length,))
+            if length
+            else np.empty(0, kind)  # which cannot be mapped
             for name, (kind, length) in shapes.items()
         }
         np.cumsum(counts, out=arrays["offsets"][1:])

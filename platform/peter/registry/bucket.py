@@ -8,6 +8,7 @@ import copy
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -18,7 +19,7 @@ from peter.errors import CorruptObject, InputError, PeterError
 from peter.registry import locks
 from peter.registry.directory import DirectoryStore
 from peter.registry.guards import Guard
-from peter.registry.objects import changed, hashed, missing, named, place, quarantined
+from peter.registry.objects import KEY, changed, hashed, keyless, missing, named, place, quarantined
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -114,6 +115,21 @@ class BucketStore:
             found = self._files.get_file_info(below)
         files = sorted((info.base_name, info.size) for info in found if info.is_file)
         return {name: size for name, size in files if named(name)}  # folders are empty marks
+
+    def secret(self, make: bool) -> bytes:
+        """An object with a name of its own; no copy of it is made."""
+        path = f"{self._prefix}/{KEY}"
+        if make:
+            with self._guard.exclusive(), self._told():  # so that there is but one, whoever is first
+                if not self._files.get_file_info(path).is_file:
+                    with self._files.open_output_stream(path) as stream:
+                        stream.write(secrets.token_bytes())
+        with self._told():
+            try:
+                with self._files.open_input_stream(path) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                raise keyless(self) from None
 
     def mend(self, sha256: str, good: Path | None) -> None:
         """Move what the bucket has aside, and upload a good file."""

@@ -3,15 +3,16 @@
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from peter.errors import CorruptObject
+from peter.errors import CorruptObject, PeterError
 from peter.registry import locks
-from peter.registry.objects import changed, hashed, missing, named, place, quarantined
+from peter.registry.objects import KEY, changed, hashed, keyless, missing, named, place, quarantined
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -118,6 +119,26 @@ class DirectoryStore:
     def all(self) -> Iterator[str]:
         """The names of all objects, sorted."""
         yield from self.sizes()
+
+    def secret(self, make: bool) -> bytes:
+        """A file that its owner alone may read; a team opens it to its group."""
+        path = self.root / KEY
+        if make and not path.exists():
+            with self.workspace() as directory, locks.told(path):
+                handle = os.open(directory / KEY, _NEW, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(secrets.token_bytes())
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another program was faster
+                    os.link(directory / KEY, path)
+                _sync(self.root)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise keyless(self) from None
+        except PermissionError:
+            raise PeterError(f"{path} cannot be read; ask its owner for `chmod g+r`.") from None
 
     def sizes(self) -> dict[str, int]:
         """The size of every file that is called like an object and in its place."""

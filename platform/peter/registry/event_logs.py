@@ -47,6 +47,26 @@ def hold(session: Session, name: str) -> EventLog:
     return get(session, name)
 
 
+def rewrite(session: Session, log: EventLog, rewritten: EventLog, actor: str) -> bool:
+    """Let a version refer to what is left of it without a user who was forgotten; its number stays.
+
+    Returns:
+        False: it is no longer what `log` was, because another user was forgotten meanwhile; nothing was done.
+    """
+    rows.lock(session, "event_log", log.name)
+    was, log = log.users_sha256, rows.own(session, log)
+    if log.users_sha256 != was:
+        return False
+    counts = ("users", "events", "sha256")
+    before = {name: getattr(log, name) for name in counts}
+    for name in (*counts, "users_sha256", "vocab_sha256", "first_at", "last_at", "report"):
+        setattr(log, name, getattr(rewritten, name))
+    session.flush()
+    after = {**{name: getattr(log, name) for name in counts}, record.SEAL: record.seal(log)}
+    audit.append(session, actor, "event_log.rewrite", log.reference, before, after)
+    return True
+
+
 def lineage(session: Session, log: EventLog) -> list[EventLog]:
     """`log`, the version that it was appended to, and so on back to an import."""
     versions = {each.id: each for each in _versions(session, log.name)}

@@ -1,4 +1,4 @@
-"""What is registered stays: no session changes a backbone, or of a patch anything but its state.
+"""What is registered stays: no session changes a backbone, or of a patch what it answers.
 
 It is rows and statements of the mapped classes that are looked at; SQL past them is not.
 """
@@ -10,7 +10,10 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from peter.registry.models import Backbone, Patch
 
-CHANGEABLE: dict[type[Any], set[str]] = {Backbone: set(), Patch: {"state"}}
+CHANGEABLE: dict[type[Any], set[str]] = {  # of a patch, what changes when a user is forgotten
+    Backbone: set(),
+    Patch: {"state", "request_sha256", "label_set", "label_set_id"},
+}
 
 
 def guard(session: Session) -> None:

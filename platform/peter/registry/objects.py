@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from peter.errors import CorruptObject
+from peter.errors import CorruptObject, PeterError
+
+KEY = "erasure.key"  # below a store's root
 
 
 class ObjectStore(Protocol):
@@ -85,6 +87,16 @@ class ObjectStore(Protocol):
     def sizes(self) -> dict[str, int]:
         """The bytes that each object takes, by its name, sorted."""
 
+    def secret(self, make: bool) -> bytes:
+        """The key under which users are forgotten; here, so that no copy of the registry has it.
+
+        Args:
+            make: make it where there is none.
+
+        Raises:
+            PeterError: it cannot be read, or is missing.
+        """
+
     def mend(self, sha256: str, good: Path | None) -> None:
         """Let `good`, a file of a `workspace()`, be the object, unless what is stored is whole after all.
 
@@ -126,6 +138,14 @@ def named(name: str) -> bool:
 def quarantined(sha256: str) -> str:
     """Where bad bytes of an object go, below a store's root; never the same place twice."""
     return f"quarantine/{sha256}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def keyless(store: ObjectStore) -> PeterError:
+    """The error of a store that lost the key under which users were forgotten."""
+    return PeterError(
+        f"{store}/{KEY} is missing, without which nobody knows who was forgotten; "
+        "put it back from a backup of the store."
+    )
 
 
 def missing(sha256: str, store: ObjectStore) -> CorruptObject:

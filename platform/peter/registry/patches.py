@@ -1,12 +1,13 @@
 """Patches: the numbered versions of a task."""
 
+import hashlib
 from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import UnknownName
-from peter.registry import aliases, record, references, rows, tasks
+from peter.registry import aliases, audit, record, references, rows, tasks
 from peter.registry.models import Alias, Patch, Task
 
 
@@ -65,6 +66,20 @@ def answering(session: Session, task: Task, request_sha256: str) -> Patch | None
     return session.scalar(
         select(Patch).where(Patch.task_id == task.id, Patch.request_sha256 == request_sha256)
     )
+
+
+def outdate(session: Session, patch: Patch, actor: str) -> None:
+    """Mark a version that learnt from somebody who was forgotten since; it answers until another replaces it.
+
+    The request that made it no longer answers to its hash: made again, it is another version.
+    """
+    patch = rows.own(session, patch)
+    if patch.state != "needs-retrain":
+        patch.state = "needs-retrain"
+        patch.request_sha256 = hashlib.sha256(f"{patch.request_sha256} outdated".encode()).hexdigest()
+        session.flush()
+        after = {"state": patch.state, record.SEAL: record.seal(patch)}
+        audit.append(session, actor, "patch.outdate", patch.reference, {"state": "ready"}, after)
 
 
 def _known(session: Session, task: Task) -> list[str]:

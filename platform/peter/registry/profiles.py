@@ -56,6 +56,11 @@ def find(session: Session, patch: Patch, log: EventLog) -> ProfileTable | None:
     )
 
 
+def every(session: Session) -> Sequence[ProfileTable]:
+    """All tables, those of earlier versions too."""
+    return session.scalars(select(ProfileTable).order_by(ProfileTable.id)).all()
+
+
 def current(session: Session) -> Sequence[ProfileTable]:
     """The tables of all champions, by task; of one champion the newest event log first."""
     return session.scalars(

@@ -74,6 +74,9 @@ class _Told:
             self.retired.add(row.subject)
         elif row.action == "profile.drop":
             self.last.pop(key, None)
+        elif row.action == "label_set.rewrite":  # under another hash, which may be that of another set
+            self.last.pop((noun, f"{row.subject} {(row.before or {})['sha256']}"), None)
+            self.last[key] = after
         elif self.made[key] or row.action == "profile.replace":
             begun = {"state": "running"} if row.action == "run.start" else {}
             self.last[key] = {**self.last.get(key, {}), **begun, **after}

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError, UnknownName
@@ -85,6 +85,13 @@ def interrupt_dead(session: Session) -> list[Run]:
         for run in session.scalars(here).all()
         if not _alive(run.pid)
     ]
+
+
+def withhold(session: Session, text: str) -> None:
+    """Remove a text from the errors of all runs and trials."""
+    for table in (Run, Trial):
+        telling = table.error.contains(text, autoescape=True)
+        session.execute(update(table).where(telling).values(error=func.replace(table.error, text, "..")))
 
 
 def get(session: Session, run_id: int) -> Run:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from peter.errors import NameTaken, NotOwner, UnknownName
 from peter.registry import audit, names, rows
 from peter.registry.columns import utc_now
-from peter.registry.models import LabelSet, Task
+from peter.registry.models import LabelSet, Patch, Task
 from peter.registry.record import SEAL, seal
 
 
@@ -123,6 +123,38 @@ def add_labels(session: Session, labels: LabelSet, actor: str) -> LabelSet:
     after = {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256, SEAL: seal(labels)}
     record(session, task, actor, "label_set.add", task.name, after=after)
     return labels
+
+
+def label_sets(session: Session) -> Sequence[LabelSet]:
+    """Every label set of every task, retired ones too."""
+    return session.scalars(select(LabelSet).order_by(LabelSet.id)).all()
+
+
+def rewrite_labels(session: Session, labels: LabelSet, rewritten: LabelSet, actor: str) -> bool:
+    """Let a label set refer to what is left of it without a user who was forgotten.
+
+    Two that differed by this user alone become one.
+
+    Returns:
+        False: it is no longer what `labels` was, because another user was forgotten meanwhile.
+    """
+    task, was, found = hold(session, labels.task), labels.sha256, session.get(LabelSet, labels.id)
+    if found is None or found.sha256 != was:
+        return False
+    if same := find_labels(session, task, rewritten.sha256):
+        for patch in session.scalars(select(Patch).where(Patch.label_set_id == found.id)):
+            patch.label_set = same
+            session.flush()
+            audit.append(session, actor, "patch.relabel", patch.reference, after={SEAL: seal(patch)})
+        session.delete(found)
+    else:
+        same = found
+        for name in ("sha256", "rows", "users", "report"):
+            setattr(found, name, getattr(rewritten, name))
+    session.flush()
+    after = {"rows": same.rows, "users": same.users, "sha256": same.sha256, SEAL: seal(same)}
+    audit.append(session, actor, "label_set.rewrite", task.name, {"sha256": was}, after)
+    return True
 
 
 def find_labels(session: Session, task: Task, sha256: str) -> LabelSet | None:

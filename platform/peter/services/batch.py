@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peter.data.labels import LabelTable
-from peter.errors import PeterError
+from peter.errors import PeterError, kept
 from peter.progress import Progress, Silent
 from peter.registry import backbones, runs
 from peter.registry.models import Run
@@ -94,7 +94,7 @@ def _kept(
         if made is not None:
             return registered(workspace, request, made, run, promote)
     except PeterError as failure:
-        error = str(failure)
+        error = kept(failure)
     said = error or "nothing was made"
     workspace.registry.write(lambda session: runs.fail(session, run.id, said))
     return {"name": request.name, "error": said}

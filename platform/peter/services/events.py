@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from peter import faults
 from peter.errors import InputError
 from peter.progress import Progress
-from peter.registry import event_logs, models, names, references
+from peter.registry import erasures, event_logs, models, names, references
+from peter.services.forgotten import Forgotten
 from peter.services.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ def import_events(
     def read(directory: Path) -> "ImportedEvents":
         return events.import_events(
             paths, user=user, item=item, time=time, min_user_count=min_user_count,
-            min_item_count=min_item_count, work_dir=directory, progress=progress,
+            min_item_count=min_item_count, work_dir=directory, progress=progress, forgotten=forgotten.among,
         )  # fmt: skip
 
     names.check("an event log", name)
-    made = _made(workspace, "import", name, None, read)
+    forgotten = Forgotten.of(workspace)
+    made = _made(workspace, "import", name, None, read, forgotten)
     assert made is not None  # nothing can come before an import
     return show_events(workspace, made.reference)
 
@@ -83,6 +85,7 @@ def _appended(
     from peter.data import events
     from peter.services.logs import open_log
 
+    forgotten = Forgotten.of(workspace)
     with workspace.registry.read() as session:
         base = event_logs.get(session, name)
         line = event_logs.lineage(session, base)
@@ -91,10 +94,10 @@ def _appended(
     def read(directory: Path) -> "ImportedEvents":
         return events.import_events(
             paths, user=user, item=item, time=time, work_dir=directory, progress=progress,
-            base=open_log(workspace, base), known=known,
+            base=open_log(workspace, base), known=known, forgotten=forgotten.among,
         )  # fmt: skip
 
-    return _made(workspace, "append", name, base, read)
+    return _made(workspace, "append", name, base, read, forgotten)
 
 
 def _require_no_version(name: str) -> None:
@@ -111,21 +114,25 @@ def _made(
     name: str,
     base: models.EventLog | None,
     read: Callable[[Path], "ImportedEvents"],
+    forgotten: Forgotten,
 ) -> models.EventLog | None:
     """Read files in a folder for the time being, store what they become and register it.
 
     Returns:
         None: `base` is the newest version no longer, so that what another appended would be lost.
+
+    Raises:
+        Busy: somebody was forgotten since `forgotten` was asked for.
     """
     with workspace.objects.workspace() as directory:
         made = read(directory)
         faults.reach(f"data.{verb}:written")
-        with workspace.objects.holding():
+        with forgotten.keeping(workspace):
             put = workspace.objects.put_file
             objects = [put(path) for path in (made.sequences, made.users, made.items)]
             faults.reach(f"data.{verb}:stored")
             row = workspace.registry.write(
-                lambda session: _registered(session, name, base, made, objects, workspace.actor)
+                lambda session: _registered(session, name, base, made, objects, workspace.actor, forgotten)
             )
     faults.reach(f"data.{verb}:registered")
     return row
@@ -138,7 +145,9 @@ def _registered(
     made: "ImportedEvents",
     objects: Sequence[str],
     actor: str,
+    forgotten: Forgotten,
 ) -> models.EventLog | None:
+    erasures.require(session, forgotten.fence)
     if base and event_logs.hold(session, name).id != base.id:
         return None
     for log in [base] if base else event_logs.every(session):

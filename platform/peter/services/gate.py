@@ -58,7 +58,8 @@ def judge(
         rivals: name -> outputs [B, K], the champion's among them.
         champion: the rival to be better than; None for a task's first version.
         floors: the rivals not to be worse than, with what to call them.
-        moved: to another backbone, for which it is enough not to be worse than the champion.
+        moved: to another backbone, or away from a user who was forgotten, for which it is enough not to be
+            worse than the champion.
     """
     gains = _gains(setting, users, challenger, rivals)
     metric, count = setting.kind.primary, len(users.targets)

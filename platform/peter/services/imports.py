@@ -13,9 +13,10 @@ from peter import diagram, faults
 from peter.data.labels import LabelTable
 from peter.errors import InputError, PeterError
 from peter.methods import method
-from peter.registry import aliases, backbones, models, patches, tasks
+from peter.registry import aliases, backbones, erasures, models, patches, tasks
 from peter.services import certificates, frozen, gate, patch_directory, patch_objects, verify
 from peter.services.fitting import Fitted
+from peter.services.forgotten import Forgotten
 from peter.services.patch_directory import AGAIN, LABELS, WEIGHTS, Sheet
 from peter.services.recipes import Recipe
 from peter.services.tasks import report
@@ -42,6 +43,7 @@ def import_patch(
         NotOwner: somebody else's task, and no `force`.
         PeterError: another task's champion no longer answers as it did.
     """
+    forgotten = Forgotten.of(workspace)
     with workspace.objects.workspace() as own:
         sheet = patch_directory.read(directory, own)
         wanted = Wanted(directory, sheet, name or sheet.task, owner or workspace.actor, force)
@@ -55,11 +57,15 @@ def import_patch(
         base = frozen.load(workspace, row)
         with _told(directory):
             table = _table(sheet, own)
+            table = table.without(forgotten.among(table.users))
             checked = _checked(sheet, own / WEIGHTS, base)
             _require_metrics(sheet.metrics)
         verify.require(workspace, verify.others(workspace, wanted.name), wanted.name)
         certificate = certificates.issue(base, checked.patch)
-        return _registered(workspace, wanted, table, own / WEIGHTS, checked.params, certificate)
+        with forgotten.keeping(workspace):
+            return _registered(
+                workspace, wanted, table, own / WEIGHTS, checked.params, certificate, forgotten.fence
+            )
 
 
 @dataclass(frozen=True)
@@ -107,46 +113,47 @@ def _registered(
     weights: Path,
     params: int,
     certificate: dict[str, Any],
+    fence: int,
 ) -> dict[str, Any]:
     """Store the objects, and show the version with its alias in one transaction."""
     sheet = wanted.sheet
-    with workspace.objects.holding():
-        labels = workspace.objects.put_bytes(table.encode())
-        stored = workspace.objects.put_file(weights)
-        faults.reach("task.import:stored")
+    labels = workspace.objects.put_bytes(table.encode())
+    stored = workspace.objects.put_file(weights)
+    faults.reach("task.import:stored")
 
-        def register(session: Session) -> models.Patch:
-            task = wanted.task(session, workspace.actor) or tasks.add(session, _task(wanted), workspace.actor)
-            task = tasks.hold(session, task)
-            first = aliases.version(session, task, aliases.CHAMPION) is None
-            why = f"imported from {sheet.patch}" + ("" if first else "; look at it and promote it by hand")
-            verdict = gate.Verdict(first, why, sheet.metrics["primary"], {})
-            label_set = models.LabelSet(
-                task=task, sha256=labels, rows=sum(map(len, table.labels)), users=len(table.users),
-                report=sheet.labels if table.users else table.report,
-            )  # fmt: skip
-            patch = patches.add(
-                session,
-                models.Patch(
-                    task=task,
-                    backbone=wanted.backbone(session),
-                    label_set=tasks.add_labels(session, label_set, workspace.actor),
-                    method=sheet.method,
-                    config=sheet.config,
-                    fit=sheet.fit,
-                    request_sha256=sheet.request_sha256,
-                    weights_sha256=stored,
-                    params=params,
-                    metrics={**_own_metrics(sheet), "gate": verdict.to_json()},
-                    certificate=certificate,
-                ),
-                workspace.actor,
-            )
-            aliases.settle(session, patch, first, workspace.actor, why)
-            faults.reach("task.import:registered")
-            return patch
+    def register(session: Session) -> models.Patch:
+        erasures.require(session, fence)
+        task = wanted.task(session, workspace.actor) or tasks.add(session, _task(wanted), workspace.actor)
+        task = tasks.hold(session, task)
+        first = aliases.version(session, task, aliases.CHAMPION) is None
+        why = f"imported from {sheet.patch}" + ("" if first else "; look at it and promote it by hand")
+        verdict = gate.Verdict(first, why, sheet.metrics["primary"], {})
+        label_set = models.LabelSet(
+            task=task, sha256=labels, rows=sum(map(len, table.labels)), users=len(table.users),
+            report={**sheet.labels, **table.report},
+        )  # fmt: skip
+        patch = patches.add(
+            session,
+            models.Patch(
+                task=task,
+                backbone=wanted.backbone(session),
+                label_set=tasks.add_labels(session, label_set, workspace.actor),
+                method=sheet.method,
+                config=sheet.config,
+                fit=sheet.fit,
+                request_sha256=sheet.request_sha256,
+                weights_sha256=stored,
+                params=params,
+                metrics={**_own_metrics(sheet), "gate": verdict.to_json()},
+                certificate=certificate,
+            ),
+            workspace.actor,
+        )
+        aliases.settle(session, patch, first, workspace.actor, why)
+        faults.reach("task.import:registered")
+        return patch
 
-        patch = workspace.registry.write(register)
+    patch = workspace.registry.write(register)
     faults.reach("task.import:committed")
     said = patch.metrics["gate"]
     return report(workspace, patch, said["promote"], said["reason"])

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.progress import Progress
-from peter.registry import aliases, event_logs, models, patches, profiles, runs
+from peter.registry import aliases, erasures, event_logs, models, patches, profiles, runs
 from peter.registry.columns import utc_now
 from peter.services.crew import ALONE, Crew
+from peter.services.forgotten import Forgotten
 from peter.services.openings import Openings
 from peter.services.profiles import provenance
 from peter.services.running import running
@@ -33,6 +34,7 @@ class _Table:
     log: models.EventLog
     known: models.ProfileTable | None  # an earlier table of it that may be gone on from
     chunks: list[Chunk]
+    fence: int  # how many users were forgotten before
 
     @property
     def current(self) -> bool:
@@ -58,11 +60,12 @@ def materialize(
         crew: who computes; the answers are the same, whoever does.
 
     Returns:
-        `{tables: [{task, version, backbone, as_of, users, computed, sha256}]}`.
+        `{tables: [{task, version, backbone, as_of, sensitive, users, computed, sha256}]}`.
 
     Raises:
         UnknownName: no such task, or it has no champion.
         InputError: no task has one.
+        Busy: a user is being forgotten, or was meanwhile.
     """
     with workspace.registry.read() as session:
         named = [patches.get(session, name) for name in names or ()]
@@ -88,7 +91,8 @@ def _asked(
     line = {each.id for each in event_logs.lineage(session, log)}
     known = known if known and known.event_log_id in line else None
     wanted = Wanted(patch.id, log.id, known.id if known else None)
-    table = _Table(patch, log, known, list(chunks(Address.of(workspace), wanted, log.users)))
+    asked = list(chunks(Address.of(workspace), wanted, log.users))
+    table = _Table(patch, log, known, asked, erasures.fence(session))
     return replace(table, chunks=[]) if table.current else table
 
 
@@ -128,11 +132,12 @@ def _made(workspace: Workspace, asked: _Table, scores: Scores, progress: Progres
             for table, fresh in _written(path, islice(scores, len(asked.chunks))):
                 bar.advance(len(table))
                 computed += fresh
-        with workspace.objects.holding():
+        with Forgotten(asked.fence).keeping(workspace):
             sha256 = workspace.objects.put_file(path)
             faults.reach("profile.materialize:stored")
 
             def register(session: Session) -> None:
+                erasures.require(session, asked.fence)
                 row = session.get_one(models.Patch, patch.id)
                 profiles.replace(session, row, log, sha256, log.users, as_of, workspace.actor)
 

@@ -5,10 +5,7 @@ from typing import Any
 from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, tasks
-from peter.services.batch import make_each
-from peter.services.recipes import TWIN
-from peter.services.requests import Request
-from peter.services.train import Change, following
+from peter.services.fit_again import fit_again
 from peter.services.workspace import Workspace
 
 
@@ -36,30 +33,16 @@ def migrate(
         raise InputError(
             f"No task's champion reads {source.reference}; `peter task list` shows which backbone each reads."
         )
-    refused: dict[str, str] = {}
-    requests = []
-    for champion in champions:
-        try:
-            requests.append(_moved(workspace, champion, target))
-        except InputError as error:
-            refused[champion.task.name] = str(error)
     again = f"peter backbone migrate {old} {new}"
-    documents = make_each(workspace, requests, True, address, again, progress)
-    made = {document["name"]: document for document in documents}
-    rows = [_row(patch, made.get(patch.task.name), refused.get(patch.task.name, "")) for patch in champions]
+    made = fit_again(workspace, champions, target, address, again, progress)
+    rows = [_row(patch, made[patch.task.name]) for patch in champions]
     return {"old": source.reference, "new": target.reference, "tasks": rows}
 
 
-def _moved(workspace: Workspace, champion: models.Patch, target: models.Backbone) -> Request:
-    """The champion's own request on another backbone, with a twin where it had one."""
-    twin = TWIN not in champion.metrics["skipped"]
-    return following(workspace, champion, Change(twin=twin), row=target)
-
-
-def _row(champion: models.Patch, made: dict[str, Any] | None, refused: str) -> dict[str, Any]:
+def _row(champion: models.Patch, made: dict[str, Any]) -> dict[str, Any]:
     row = {"name": champion.task.name, "from": champion.version, "version": None, "promoted": False}
-    if made is None or "error" in made:
-        return {**row, "reason": made["error"] if made else refused, "gain": None}
+    if "error" in made:
+        return {**row, "reason": made["error"], "gain": None}
     report = made["report"]
     gain = report["metrics"]["differences"].get(champion.reference, {}).get(report["metrics"]["primary"])
     if gain and not report["metrics"]["maximise"]:

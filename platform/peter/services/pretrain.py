@@ -11,7 +11,7 @@ from peter import faults
 from peter.config import BackboneConfig, PretrainConfig, to_dict
 from peter.errors import InputError
 from peter.progress import Progress
-from peter.registry import backbones, event_logs, models, names, runs
+from peter.registry import backbones, erasures, event_logs, models, names, runs
 from peter.services.backbones import document
 from peter.services.crew import ALONE, Crew
 from peter.services.pretrain_crew import CHECKPOINT, noted, train_together
@@ -21,7 +21,6 @@ from peter.services.workspace import Workspace
 from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
 from peter.training.pretrain import ranking_of
-from peter.training.pretrain_model import PretrainModel
 
 AGAIN = "peter backbone pretrain --resume {run}"
 
@@ -75,12 +74,14 @@ def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = A
 
 
 def _known(session: Session, plan: Plan) -> models.Backbone | None:
-    """The version that this very request made before."""
+    """The version that this very request made before, unless it learnt from somebody who is forgotten now."""
+    outdated = erasures.unlearnable(session)
     wanted = (plan.name, plan.log.id, to_dict(plan.shape), to_dict(plan.config))
     made = [
         row
         for row in backbones.every(session)
         if (row.name, row.event_log_id, row.architecture, row.config) == wanted
+        and row.reference not in outdated
     ]
     return made[-1] if made else None
 
@@ -100,7 +101,7 @@ def _trained(
         "epochs": best.epoch,
     }
     faults.reach("backbone.pretrain:trained")
-    row = _register(workspace, plan, run, job.model, metrics)
+    row = _register(workspace, plan, run, job, metrics)
     shutil.rmtree(directory)
     return row
 
@@ -116,14 +117,15 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
 
 
 def _register(
-    workspace: Workspace, plan: Plan, run: models.Run, model: PretrainModel, metrics: dict[str, Any]
+    workspace: Workspace, plan: Plan, run: models.Run, job: Job, metrics: dict[str, Any]
 ) -> models.Backbone:
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with workspace.objects.holding():
+    tensors = {name: tensor.contiguous() for name, tensor in job.model.state_dict().items()}
+    with job.forgotten.keeping(workspace):
         weights = workspace.objects.put_bytes(save(tensors))
         faults.reach("backbone.pretrain:stored")
 
         def register(session: Session) -> models.Backbone:
+            erasures.require(session, job.forgotten.fence)
             row = models.Backbone(
                 name=plan.name,
                 event_log=session.get_one(models.EventLog, plan.log.id),
@@ -131,7 +133,7 @@ def _register(
                 config=to_dict(plan.config),
                 objective=plan.config.objective,
                 salt=plan.config.salt,
-                params=sum(parameter.numel() for parameter in model.body.parameters()),
+                params=sum(parameter.numel() for parameter in job.model.body.parameters()),
                 weights_sha256=weights,
                 vocab_sha256=plan.log.vocab_sha256,
                 metrics=metrics,

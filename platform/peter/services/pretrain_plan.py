@@ -11,6 +11,7 @@ from peter.data.histories import Histories
 from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.nn.backbone import build_backbone
 from peter.registry import event_logs, models
+from peter.services.forgotten import Forgotten
 from peter.services.logs import open_log
 from peter.services.workspace import Workspace
 from peter.training.pretrain import checked
@@ -51,13 +52,15 @@ class Job:
     learn: Histories
     valid: Histories
     test: Histories
+    forgotten: Forgotten  # before they were read
 
     @classmethod
     def begin(cls, workspace: Workspace, plan: Plan) -> "Job":
-        """Read the events and build the model. Raises InputError for what cannot be trained."""
+        """Read the events and build the model. Raises InputError for what cannot be trained, Busy."""
+        forgotten = Forgotten.of(workspace)
         log = open_log(workspace, plan.log)
         parts = assign(log.user_ids, plan.config.salt)
         learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
         checked(plan.config, plan.shape.causal, learn, valid)
         body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-        return cls(PretrainModel(body, log.vocabulary.size), learn, valid, test)
+        return cls(PretrainModel(body, log.vocabulary.size), learn, valid, test, forgotten)

@@ -7,6 +7,7 @@ from typing import Any
 from peter.errors import InputError
 from peter.registry import aliases, event_logs, models, profiles
 from peter.registry.columns import utc_now
+from peter.services.forgotten import hidden
 from peter.services.workspace import Workspace
 
 Rows = list[dict[str, Any]]
@@ -31,7 +32,10 @@ def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
             if event_logs.newest(session, table.event_log).id == table.event_log_id
         }
     answers: dict[str, dict[str, Any]] = {user: {} for user in users}
-    for patch, rows, as_of in _answers(workspace, champions, tables, complete, users):
+    unknown = hidden(workspace, users)
+    known = [user for user in users if user not in unknown]
+    found = _answers(workspace, champions, tables, complete, known) if known else iter(())
+    for patch, rows, as_of in found:
         for row in rows:
             user = row.pop("user_id")
             answers[user][patch.task.name] = {**row, **provenance(patch, as_of)}
@@ -44,6 +48,7 @@ def provenance(patch: models.Patch, as_of: datetime) -> dict[str, Any]:
         "version": patch.version,
         "backbone": patch.backbone.reference,
         "as_of": as_of.isoformat(timespec="seconds"),
+        "sensitive": patch.task.sensitive,
     }
 
 

@@ -14,6 +14,7 @@ from peter.errors import InputError
 from peter.methods import OtherTask, Setting, method
 from peter.registry import models
 from peter.services import frozen
+from peter.services.forgotten import Forgotten
 from peter.services.kinds import check_answers
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
@@ -35,6 +36,7 @@ class Request:
     recipe: Recipe
     users: Labelled
     others: Callable[[], Sequence[OtherTask]]  # the registry's other tasks on the backbone
+    forgotten: Forgotten  # before anything of it was read
     seeds: int = 1  # fits to report, under as many seeds from the recipe's on; the first makes the version
     twin: bool = True  # whether to fit the from-scratch twin, for the report and for the gate
 
@@ -58,13 +60,16 @@ class Request:
 
         Raises:
             InputError: of the labels, or of options that do not fit the backbone.
+            Busy: a user is being forgotten.
         """
+        forgotten = Forgotten.of(workspace)
+        table = table.without(forgotten.among(table.users))
         check_answers(table, recipe.kind)
         schema = _schema(recipe.kind, table, usual)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
         others = cache(partial(neighbours, workspace, base, log, name))
-        request = cls(name, table, schema, base, log, recipe, users, others, seeds, twin)
+        request = cls(name, table, schema, base, log, recipe, users, others, forgotten, seeds, twin)
         method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
         return request
 

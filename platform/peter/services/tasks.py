@@ -8,7 +8,7 @@ from peter.services.workspace import Workspace
 
 
 def list_tasks(workspace: Workspace) -> dict[str, Any]:
-    """`{tasks: [{name, kind, owner, champion, backbone, updated}]}`."""
+    """`{tasks: [{name, kind, owner, sensitive, champion, backbone, updated}]}`."""
     with workspace.registry.read() as session:
         return {"tasks": [_line(task, champion) for task, champion in aliases.with_champions(session)]}
 
@@ -60,11 +60,13 @@ def check_labels(
     """What `task add` would make of a label file; nothing is changed. Raises InputError as it would."""
     from peter.data.labels import read_labels
     from peter.services import frozen
+    from peter.services.forgotten import hidden
     from peter.services.kinds import choose
     from peter.services.labelled import prepare
     from peter.services.logs import open_log
 
     table = read_labels(labels, column)
+    table = table.without(hidden(workspace, table.users))
     chosen = choose(table, kind)
     schema = chosen.schema(table.labels)
     with workspace.registry.read() as session:
@@ -78,6 +80,7 @@ def _line(task: models.Task, champion: models.Patch | None) -> dict[str, Any]:
         "name": task.name,
         "kind": task.kind,
         "owner": task.owner,
+        "sensitive": task.sensitive,
         "champion": champion.version if champion else None,
         "backbone": champion.backbone.reference if champion else None,
         "updated": (champion.created_at if champion else task.created_at).isoformat(timespec="seconds"),

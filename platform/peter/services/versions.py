@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.progress import Progress
-from peter.registry import aliases, models, patches, runs, tasks
+from peter.registry import aliases, erasures, models, patches, runs, tasks
 from peter.services import certificates, frozen, gate, patch_objects, verify
 from peter.services.contest import MAJORITY, Contest, contest
 from peter.services.evaluation import measured
@@ -110,13 +110,17 @@ def registered(
 
     Returns:
         The task's document with a `report` on the version.
+
+    Raises:
+        Busy: a user was forgotten since the request was read.
     """
-    with workspace.objects.holding():
+    with request.forgotten.keeping(workspace):
         labels = workspace.objects.put_bytes(request.table.encode())
         weights = workspace.objects.put_bytes(made.weights)
         faults.reach("task.add:stored")
 
         def register(session: Session) -> models.Patch:
+            erasures.require(session, request.forgotten.fence)
             task = tasks.hold(session, tasks.get(session, request.name))
             present = aliases.version(session, task, aliases.CHAMPION)
             same = present == made.champion
@@ -179,7 +183,9 @@ def _judged(held: Contest, champion: models.Patch | None) -> gate.Verdict:
         return gate.Verdict(False, reason, request.kind.primary, {})
     outputs = held.ours[0].outputs(valid.histories)
     rival = champion.reference if champion else None
-    moved = champion is not None and champion.backbone_id != request.base.id
+    moved = champion is not None and (
+        champion.backbone_id != request.base.id or champion.state == "needs-retrain"
+    )
     verdict = gate.judge(request.setting, valid, outputs, held.rivals(valid), rival, FLOORS, moved)
     return verdict.noting(f"{FLOORS[TWIN]} was not compared") if held.skipped else verdict
 

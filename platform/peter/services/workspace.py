@@ -29,13 +29,18 @@ class Workspace:
         """The store's directory, or that of this machine's copies of a bucket."""
         return self.objects.root
 
+    @property
+    def runs(self) -> Path:
+        """Where runs of this machine's have their directories, each called by its id."""
+        return self.root / "runs"
+
     def run_directory(self, run_id: int) -> Path:
         """A run's own files (checkpoints, Ray's state); only who began the run may read them.
 
         Raises:
             PeterError: it cannot be made.
         """
-        path = self.root / "runs" / str(run_id)
+        path = self.runs / str(run_id)
         with locks.told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
