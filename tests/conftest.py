@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # beside another program, two threads take ten times as long as one
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # one for all tests: a process reads it but once
 os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs beside tests starves them
@@ -78,6 +79,45 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.create()
     yield url
     postgres.drop(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with today's tables and no rows, migrated once."""
+    path = tmp_path_factory.mktemp("template") / "registry.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Any) -> str:
+    """The name of a database with today's tables and no rows, migrated once."""
+    return _migrate(postgres.create())
+
+
+@pytest.fixture
+def sqlite_copy(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of a registry file with today's tables."""
+    shutil.copy(sqlite_template, tmp_path / "registry.db")
+    return f"sqlite:///{tmp_path}/registry.db"
+
+
+@pytest.fixture
+def postgresql_copy(postgres: Any, postgres_template: str) -> Iterator[str]:
+    """The URL of a database with today's tables."""
+    url: str = postgres.create(like=postgres_template)
+    yield url
+    postgres.drop(url)
+
+
+def _migrate(url: str) -> str:
+    from peter.registry import schema
+    from peter.registry.database import Registry
+
+    registry = Registry(url)
+    schema.upgrade(registry)
+    registry.dispose()
+    return registry.url.database or ""
 
 
 def _quick_place() -> str | None:

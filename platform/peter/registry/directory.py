@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from peter import faults
 from peter.registry import locks
 from peter.registry.objects import changed, hashed, missing, place
 
@@ -129,6 +130,7 @@ class DirectoryStore:
                 for sha256 in removed:
                     self._verified.discard(sha256)
                     self._place(sha256).unlink(missing_ok=True)
+                    faults.reach("gc:removed")
                 for directory in (self.root / "tmp").glob("*"):
                     with suppress(FileNotFoundError):  # its maker may be done with it at this very moment
                         if locks.free(directory):

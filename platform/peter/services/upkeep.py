@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from peter import faults
 from peter.registry import audit, live, tasks
 from peter.services.workspace import Workspace
 
@@ -13,7 +14,9 @@ def collect(workspace: Workspace) -> dict[str, Any]:
 
     def needed() -> list[str]:
         with workspace.registry.read() as session:
-            return list(live.objects(session))
+            found = list(live.objects(session))
+        faults.reach("gc:begun")
+        return found
 
     return {"removed": len(workspace.objects.collect(needed))}
 
@@ -30,8 +33,10 @@ def remove_task(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
         task = tasks.get(session, name)
         tasks.authorise(task, workspace.actor, force)
         tasks.retire(session, task, workspace.actor)
+        faults.reach("task.remove:retired")
 
     workspace.registry.write(retire)
+    faults.reach("task.remove:committed")
     return {"removed": name}
 
 
