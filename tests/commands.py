@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import re
+import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,10 +56,17 @@ class Command:
     """`peter` under way in a process of its own."""
 
     def __init__(
-        self, place: Path, words: str, prepare: Prepare | None = None, environment: dict[str, str] | None = None
+        self,
+        place: Path,
+        words: str,
+        point: str | None = None,
+        prepare: Prepare | None = None,
+        registry: str | None = None,
     ) -> None:
+        environment = {faults.VARIABLE: point, "PETER_REGISTRY": registry or url(place)}
+        environment["PETER_STORE"] = str(place / ".peter" / "store")
         self._said, said = processes.Pipe(duplex=False)
-        arguments = (str(place), words.split(), prepare, environment or {}, said)
+        arguments = (str(place), words.split(), prepare, environment, said)
         self.process: BaseProcess = processes.Process(target=_peter, args=arguments)
         self.process.start()
         said.close()
@@ -76,18 +84,22 @@ class Command:
         return ended
 
 
-def run(place: Path, words: str, point: str | None = None, prepare: Prepare | None = None) -> Ended:
+def run(place: Path, words: str, point: str | None = None, **given: Any) -> Ended:
     """Run a command to its end, or up to the point at which it is to be killed."""
-    return Command(place, words, prepare, {faults.VARIABLE: point} if point else {}).ended()
+    return Command(place, words, point, **given).ended()
 
 
 def _peter(
-    place: str, words: list[str], prepare: Prepare | None, environment: dict[str, str], said: Connection
+    place: str,
+    words: list[str],
+    prepare: Prepare | None,
+    environment: dict[str, str | None],
+    said: Connection,
 ) -> None:
     from peter.cli.main import main
 
     os.chdir(place)
-    os.environ.update(environment)
+    os.environ.update({name: value for name, value in environment.items() if value})
     if prepare:
         prepare()
     sys.argv = ["peter", *words]
@@ -161,9 +173,10 @@ def require_audited(rows: dict[str, list[dict[str, Any]]]) -> None:
         mine = [row for row in rows["patch"] if row["task_id"] == task["id"]]
         assert [row["version"] for row in mine] == list(range(1, len(mine) + 1))
         moves = [row for row in rows["alias_history"] if row["task_id"] == task["id"]]
-        assert [row["from_version"] for row in moves] == [None, *(row["to_version"] for row in moves)][: len(moves)]
+        line = [None, *(row["to_version"] for row in moves)]
+        assert [row["from_version"] for row in moves] == line[:-1]
         held = [row["version"] for row in rows["alias"] if row["task_id"] == task["id"]]
-        assert held == [row["to_version"] for row in moves[-1:]]
+        assert held == line[1:][-1:]
 
 
 def rows_of(registry: str) -> dict[str, list[dict[str, Any]]]:
@@ -172,3 +185,10 @@ def rows_of(registry: str) -> dict[str, list[dict[str, Any]]]:
     rows = table_rows(opened)
     opened.dispose()
     return rows
+
+
+def seed() -> int:
+    """What a test draws by, printed: PETER_TEST_SEED gives it again."""
+    drawn = int(os.environ.get("PETER_TEST_SEED") or secrets.randbelow(1 << 32))
+    print(f"PETER_TEST_SEED={drawn}")
+    return drawn

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from commands import ADD, outcome, run
+from newer_schema import NEWER, checkout, knowing
 from small_workspace import table_rows, url
 
 import peter
-from peter.registry import schema
 from peter.services.workspace import Workspace
 
 SMALL = "--channels 8 --blocks 2 --epochs 3 --set threads=1"
@@ -75,7 +75,7 @@ def each(points: list[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def versioned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished workspace with a second version of each task, one promoted, and two objects of nobody's."""
+    """The finished workspace with a second version of each task, one promoted, and objects of nobody's."""
     place = shutil.copytree(finished, tmp_path_factory.mktemp("versioned"), dirs_exist_ok=True)
     for task in ("gender", "tier"):
         assert run(place, f"task train {task} --method bag --seed 9 --no-twin --no-promote").code == 0
@@ -164,35 +164,16 @@ def last_run(place: Path, kind: str = "pretrain") -> int:
     return int(found[-1])
 
 
-@pytest.fixture
-def older(tmp_path: Path) -> Path:
-    """Migrations that know one revision more than the registries of today."""
-    checkout = Path(shutil.copytree(schema.scripts(), tmp_path / "checkout"))
-    (checkout / "versions" / "9000_more.py").write_text(
-        "import sqlalchemy as sa\n"
-        "from alembic import op\n"
-        f"revision, down_revision = '9000', '{schema.revisions()[-1]}'\n"
-        "def upgrade():\n"
-        "    op.add_column('task', sa.Column('n', sa.Integer()))\n"
-    )
-    return checkout
-
-
-def knowing(scripts: Path) -> None:
-    """Let this process have these migrations."""
-    schema.scripts = lambda: scripts
-
-
 @each(MIGRATING)
 @pytest.mark.parametrize("base", ["sqlite", "postgresql"])
 def test_an_upgrade_killed_and_run_again(
-    base: str, older: Path, tmp_path: Path, request: pytest.FixtureRequest, point: str
+    base: str, tmp_path: Path, request: pytest.FixtureRequest, point: str
 ) -> None:
     registry = request.getfixturevalue(f"{base}_copy")
-    words, prepare = f"db upgrade --registry {registry} --json", partial(knowing, older)
+    words, prepare = f"db upgrade --registry {registry} --json", partial(knowing, checkout(tmp_path))
     assert run(tmp_path, words, point, prepare).code == -signal.SIGKILL
     found = run(tmp_path, f"db status --registry {registry} --json", prepare=prepare)
-    assert ('"9000"' in found.out.partition("newest")[0]) == (point == "db.upgrade:committed")
+    assert (f'"{NEWER}"' in found.out.partition("newest")[0]) == (point == "db.upgrade:committed")
     assert run(tmp_path, words, prepare=prepare).code == 0
     refused = run(tmp_path, f"task list --registry {registry} --store store")
-    assert (refused.code, "has schema 9000" in refused.err) == (2, True)
+    assert (refused.code, f"has schema {NEWER}" in refused.err) == (2, True)

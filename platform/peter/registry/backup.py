@@ -32,7 +32,9 @@ def backup(registry: Registry, target: Path) -> None:
             faults.reach("db.backup:copied")
             os.replace(draft, target)
         except sqlite3.OperationalError as error:
-            raise PeterError(f"Cannot write {target}: {error}; run the command again where it can.") from error
+            raise PeterError(
+                f"Cannot write {target}: {error}; run the command again where it can."
+            ) from error
         finally:
             draft.unlink(missing_ok=True)
 
