@@ -35,6 +35,7 @@ LAZY = (
     "peter.methods.peter",
     "peter.tasks.classification",
     "psycopg",
+    "small_workspace",
     "sklearn.feature_extraction.text",
     "torch._dynamo",
 )

@@ -18,9 +18,7 @@ from urllib.parse import quote
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, before torch is loaded
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # beside another program, two threads take ten times as long as one
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # beside another program, two are ten times slower than one
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # one for all tests: a process reads it but once
 os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs beside tests starves them
@@ -267,6 +265,23 @@ def registry_url(request: pytest.FixtureRequest, place: Path) -> Iterator[str]:
     url = server.create(like=template)
     yield url
     server.drop(url)
+
+
+RELEASES = sorted((Path(__file__).parent / "registry" / "assets").glob("*.db"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def released(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The registry of an old release, the first if the test names none, on either database."""
+    import small_workspace
+
+    release = request.node.callspec.params.get("release", RELEASES[0])
+    kept = shutil.copy(release, tmp_path / "registry.db")
+    if request.param == "sqlite":
+        return f"sqlite:///{kept}"
+    registry: str = request.getfixturevalue("postgres_url")
+    small_workspace.copy_registry(f"sqlite:///{kept}", registry, release.stem)
+    return registry
 
 
 @pytest.fixture

@@ -1,21 +1,24 @@
 """Killed at any point, a command that is run again ends as if nothing had happened."""
 
+import random
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ADD, outcome, run
+from commands import ADD, Command, outcome, run, seed
 from newer_schema import NEWER, checkout, knowing
 from small_workspace import table_rows, url
 
 import peter
 from peter.services.workspace import Workspace
 
+KILLS = 40
 SMALL = "--channels 8 --blocks 2 --epochs 3 --set threads=1"
 COMMANDS = {
     "data.import": "data import events.csv --name again --min-user-count 10",
@@ -164,16 +167,35 @@ def last_run(place: Path, kind: str = "pretrain") -> int:
     return int(found[-1])
 
 
+@pytest.mark.faults
+def test_killed_at_random(versioned: Path, uninterrupted, tmp_path: Path) -> None:
+    """Forty times, again and again before the command is let through."""
+    draw, words = random.Random(seed()), COMMANDS["task.add"]
+    begun = time.monotonic()
+    wanted = uninterrupted(words)
+    seconds = time.monotonic() - begun
+    kills, rounds = 0, 0
+    while kills < KILLS:
+        rounds += 1
+        place = shutil.copytree(versioned, tmp_path / str(rounds))
+        for _ in range(draw.randint(1, 8)):
+            command = Command(place, words)
+            command.process.join(draw.uniform(0, seconds))
+            command.process.kill()
+            code = command.ended().code
+            kills += code == -signal.SIGKILL
+            outcome(place)
+        assert run(place, words).code in (0, 2)
+        assert left(place) == wanted
+    print(f"{kills} kills in {rounds} workspaces")
+
+
 @each(MIGRATING)
-@pytest.mark.parametrize("base", ["sqlite", "postgresql"])
-def test_an_upgrade_killed_and_run_again(
-    base: str, tmp_path: Path, request: pytest.FixtureRequest, point: str
-) -> None:
-    registry = request.getfixturevalue(f"{base}_copy")
-    words, prepare = f"db upgrade --registry {registry} --json", partial(knowing, checkout(tmp_path))
+def test_an_upgrade_killed_and_run_again(tmp_path: Path, released: str, point: str) -> None:
+    words, prepare = f"db upgrade --registry {released} --json", partial(knowing, checkout(tmp_path))
     assert run(tmp_path, words, point, prepare).code == -signal.SIGKILL
-    found = run(tmp_path, f"db status --registry {registry} --json", prepare=prepare)
+    found = run(tmp_path, f"db status --registry {released} --json", prepare=prepare)
     assert (f'"{NEWER}"' in found.out.partition("newest")[0]) == (point == "db.upgrade:committed")
     assert run(tmp_path, words, prepare=prepare).code == 0
-    refused = run(tmp_path, f"task list --registry {registry} --store store")
+    refused = run(tmp_path, f"task list --registry {released} --store store")
     assert (refused.code, f"has schema {NEWER}" in refused.err) == (2, True)

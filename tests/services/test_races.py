@@ -51,13 +51,9 @@ def test_eight_programs_add_train_and_promote(place: Path, registry_url: str, tu
     assert (verified.code, '"problems": []' in verified.out) == (0, True), verified
 
 
-@pytest.mark.parametrize("base", ["sqlite", "postgresql"])
-def test_four_programs_upgrade_an_old_registry(
-    base: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    registry = request.getfixturevalue(f"{base}_copy")
+def test_four_programs_upgrade_an_old_registry(tmp_path: Path, released: str) -> None:
     prepare = partial(knowing, checkout(tmp_path))
-    words = f"db upgrade --registry {registry} --json"
+    words = f"db upgrade --registry {released} --json"
     started = [Command(tmp_path, words, prepare=prepare) for _ in range(4)]
     ended = [command.ended() for command in started]
     assert [(end.code, end.err) for end in ended] == [(0, "")] * 4
