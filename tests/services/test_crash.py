@@ -70,7 +70,7 @@ QUICK = ["data.import:stored", "task.add:registered", "task.rollback:moved", "gc
 
 def each(points: list[str]) -> Any:
     """A test for each point; `make test` takes one of every sort."""
-    marks = [[] if point in QUICK else [pytest.mark.faults] for point in points]
+    marks = [pytest.mark.slow if point in QUICK else pytest.mark.faults for point in points]
     return pytest.mark.parametrize(
         "point", [pytest.param(point, marks=mark) for point, mark in zip(points, marks, strict=True)]
     )
@@ -134,7 +134,7 @@ def test_every_point_is_tested() -> None:
 def test_killed_and_run_again(place: Path, uninterrupted, point: str) -> None:
     words = COMMANDS[point.partition(":")[0]]
     assert run(place, words, point).code == -signal.SIGKILL
-    outcome(place)
+    outcome(place, quick=True)
     assert run(place, words).code == (2 if point in DONE else 0)
     assert left(place) == uninterrupted(words)
 
@@ -154,7 +154,7 @@ def test_killed_and_resumed(place: Path, uninterrupted, point: str) -> None:
 @pytest.mark.parametrize("point", TUNING)
 def test_a_killed_search_goes_on(place: Path, uninterrupted, point: str) -> None:
     assert run(place, COMMANDS["tune"], point).code == -signal.SIGKILL
-    outcome(place)
+    outcome(place, quick=True)
     assert run(place, f"tune --resume {last_run(place, 'tune')}").code == 0
     assert left(place) == uninterrupted(COMMANDS["tune"])
 
@@ -184,7 +184,7 @@ def test_killed_at_random(versioned: Path, uninterrupted, tmp_path: Path) -> Non
             command.process.kill()
             code = command.ended().code
             kills += code == -signal.SIGKILL
-            outcome(place)
+            outcome(place, quick=True)
         assert run(place, words).code in (0, 2)
         assert left(place) == wanted
     print(f"{kills} kills in {rounds} workspaces")

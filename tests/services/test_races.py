@@ -29,7 +29,9 @@ def works(worker: int, turn: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("turns", [1, pytest.param(3, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "turns", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.faults)]
+)
 def test_eight_programs_add_train_and_promote(place: Path, registry_url: str, turns: int) -> None:
     before = rows_of(registry_url)
 

@@ -14,7 +14,7 @@ from commands import processes, require_audited, rows_of, seed
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from model import Model, Typist, Words, die, write_labels
+from registry_model import Model, Typist, Words, die, write_labels
 from small_workspace import add_task, copy_registry, table_rows, url
 
 from peter.errors import InputError
@@ -187,6 +187,7 @@ def _name(registry: str) -> str:
 USUAL = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 def test_a_few_orders(start: Start) -> None:
     few = settings(USUAL, max_examples=3, stateful_step_count=10, derandomize=True)
     stateful.run_state_machine_as_test(lambda: Machine(start), settings=few)
@@ -194,7 +195,7 @@ def test_a_few_orders(start: Start) -> None:
 
 @pytest.mark.faults
 def test_many_orders(start: Start) -> None:
-    many = settings(USUAL, max_examples=12, stateful_step_count=20)
+    many = settings(USUAL, max_examples=6, stateful_step_count=20)
     before = Machine.kills
     stateful.run_state_machine_as_test(seeded(seed())(lambda: Machine(start)), settings=many)
     print(f"{Machine.kills - before} kills")

@@ -33,7 +33,7 @@ def backup(registry: Registry, target: Path) -> None:
             os.replace(draft, target)
         except sqlite3.OperationalError as error:
             raise PeterError(
-                f"Cannot write {target}: {error}; run the command again where it can."
+                f"Cannot write {target} ({error}); make room and run the command again."
             ) from error
         finally:
             draft.unlink(missing_ok=True)
