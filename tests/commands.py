@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -41,6 +42,8 @@ LAZY = (
 )
 processes.set_forkserver_preload(["peter.cli.main", *(f"peter.services.{name}" for name in SERVICES), *LAZY])
 
+_one = threading.Lock()  # a process that starts asks after all others, whose exit codes can be read but once
+
 Prepare = Callable[[], None]
 
 
@@ -69,7 +72,8 @@ class Command:
         self._said, said = processes.Pipe(duplex=False)
         arguments = (str(place), words.split(), prepare, environment, said)
         self.process: BaseProcess = processes.Process(target=_peter, args=arguments)
-        self.process.start()
+        with _one:
+            self.process.start()
         said.close()
 
     def ended(self) -> Ended:
@@ -78,10 +82,11 @@ class Command:
             out, err = self._said.recv()
         except EOFError:  # killed
             out = err = ""
-        self.process.join()
+        with _one:
+            self.process.join()
+            ended = Ended(self.process.exitcode, out, err)
+            self.process.close()
         self._said.close()
-        ended = Ended(self.process.exitcode, out, err)
-        self.process.close()
         return ended
 
 

@@ -150,6 +150,7 @@ def test_killed_and_resumed(place: Path, uninterrupted, point: str) -> None:
     assert run(place, f"backbone pretrain --resume {killed}").code == 2
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.faults
 @pytest.mark.parametrize("point", TUNING)
 def test_a_killed_search_goes_on(place: Path, uninterrupted, point: str) -> None:
@@ -167,6 +168,7 @@ def last_run(place: Path, kind: str = "pretrain") -> int:
     return int(found[-1])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.faults
 def test_killed_at_random(versioned: Path, uninterrupted, tmp_path: Path) -> None:
     """Forty times, again and again before the command is let through."""

@@ -29,6 +29,7 @@ def works(worker: int, turn: int) -> list[str]:
     ]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "turns", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.faults)]
 )

@@ -18,6 +18,7 @@ def commands(worker: int) -> list[str]:
     return [f"task add mine{worker} --labels tier.csv {ADD}", *trained, "profile materialize --tasks tier"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.faults
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_server_restarted_beneath_commands(place: Path, own_postgres, mode: str) -> None:

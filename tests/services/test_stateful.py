@@ -193,6 +193,7 @@ def test_a_few_orders(start: Start) -> None:
     stateful.run_state_machine_as_test(lambda: Machine(start), settings=few)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.faults
 def test_many_orders(start: Start) -> None:
     many = settings(USUAL, max_examples=6, stateful_step_count=20)
