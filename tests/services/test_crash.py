@@ -1,37 +1,42 @@
 """Killed at any point, a command that is run again ends as if nothing had happened."""
 
-import contextlib
-import multiprocessing
-import os
+import random
 import re
 import shutil
 import signal
-import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import ADD, Command, outcome, run, seed
+from newer_schema import NEWER, checkout, knowing
 from small_workspace import table_rows, url
 
 import peter
-from peter import faults
-from peter.progress import Silent
-from peter.registry.record import SEAL
 from peter.services.forget import STEPS
-from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
+KILLS = 40
 SMALL = "--channels 8 --blocks 2 --epochs 3 --set threads=1"
 COMMANDS = {
     "data.import": "data import events.csv --name again --min-user-count 10",
     "data.append": "data append clicks later.csv",
     "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
-    "task.add": "task add other --labels gender.csv --seed 3 --set epochs=1 --set threads=1",
+    "task.add": f"task add other --labels gender.csv {ADD}",
+    "task.promote": "task promote gender@2",
+    "task.rollback": "task rollback tier",
+    "task.remove": "task remove tier",
     "profile.materialize": "profile materialize --tasks tier",
     "task.export": "task export gender patch",
     "task.import": "task import exported --name copy",
     "user.forget": "user forget u0000009",
+    "gc": "gc",
+    "db.backup": "db backup copy.db",
+    "db.upgrade": "db upgrade",
+    "tune": "tune gender --trials 2 --search random --space space.toml",
 }
 POINTS = [
     "data.import:written",
@@ -49,6 +54,12 @@ POINTS = [
     "task.add:stored",
     "task.add:registered",
     "task.add:committed",
+    "task.promote:moved",
+    "task.promote:committed",
+    "task.rollback:moved",
+    "task.rollback:committed",
+    "task.remove:retired",
+    "task.remove:committed",
     "profile.materialize:stored",
     "task.export:written",
     "task.import:stored",
@@ -57,83 +68,69 @@ POINTS = [
     "user.forget:tombstone",
     "user.forget:stored",
     *(f"user.forget:{step}" for step in STEPS),
+    "gc:begun",
+    "gc:removed",
+    "db.backup:copied",
 ]
+MIGRATING = ["db.upgrade:migrated", "db.upgrade:committed"]
+TUNING = ["tune:searched", "tune:made"]
 RESUMABLE = [point for point in POINTS if point.startswith("backbone.pretrain")]
-FORGOTTEN = re.compile(
-    "id|run_id|.*_at|at|as_of|.*hash|pseudonym"
-)  # columns that differ between two runs of one command
-
-processes = multiprocessing.get_context(
-    "forkserver"
-)  # forks what has imported everything and done nothing yet
-services = ("events", "pretrain", "train", "materialize", "exports", "imports", "forget")
-lazy = (
-    "peter.methods.peter",
-    "peter.tasks.classification",
-    "sklearn.feature_extraction.text",
-    "torch._dynamo",
-)
-processes.set_forkserver_preload(["peter.cli.main", *(f"peter.services.{name}" for name in services), *lazy])
+DONE = ["task.add:committed", "task.rollback:committed", "task.remove:committed"]  # refused when typed again
+QUICK = [
+    "data.import:stored", "task.add:registered", "task.rollback:moved", "task.import:registered",
+    "user.forget:stored", "gc:removed", "db.backup:copied",
+]  # fmt: skip
 
 
-def peter_in(place: str, words: list[str], point: str | None) -> None:
-    """A process: the command line in a directory, to be killed at a point."""
-    from peter.cli.main import main
-
-    os.chdir(place)
-    os.environ.update({faults.VARIABLE: point} if point else {})
-    sys.argv = ["peter", *words]
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        main()
+def each(points: list[str]) -> Any:
+    """A test for each point; `make test` takes one of every sort."""
+    marks = [pytest.mark.slow if point in QUICK else pytest.mark.faults for point in points]
+    return pytest.mark.parametrize(
+        "point", [pytest.param(point, marks=mark) for point, mark in zip(points, marks, strict=True)]
+    )
 
 
-def run(place: Path, words: str, point: str | None = None) -> int | None:
-    """Exit code of `peter` in a process of its own; negative: the signal that ended it."""
-    process = processes.Process(target=peter_in, args=(str(place), words.split(), point))
-    process.start()
-    process.join()
-    code = process.exitcode
-    process.close()
-    return code
-
-
-def prepare(place: Path, words: str) -> None:
-    """What is to be imported must have been exported."""
-    if words.startswith("task import"):
-        assert run(place, "task export gender exported --with-labels") == 0
-
-
-def outcome(place: Path) -> dict[str, Any]:
-    """Everything that was registered, but for when and by which run, once every object proved to be whole."""
+@pytest.fixture(scope="module")
+def versioned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished workspace with a second version of each task, one promoted, and objects of nobody's."""
+    place = shutil.copytree(finished, tmp_path_factory.mktemp("versioned"), dirs_exist_ok=True)
+    for task in ("gender", "tier"):
+        assert run(place, f"task train {task} --method bag --seed 9 --no-twin --no-promote").code == 0
+    assert run(place, "task promote tier@2").code == 0
+    assert run(place, "task export gender exported --with-labels").code == 0
     workspace = Workspace.open(url(place))
-    assert verify(workspace, False, Silent())["problems"] == []
-    rows = table_rows(workspace.registry)
+    for text in (b"nobody's", b"nor anybody's"):
+        workspace.objects.put_bytes(text)
     workspace.registry.dispose()
-    rows["audit"] = [row for row in rows["audit"] if not row["action"].startswith("run.")]
-    for row in rows["audit"]:
-        (row["after"] or {}).pop(SEAL, None)  # a digest of what differs, too
-    for patch in rows["patch"]:
-        del patch["metrics"]["seconds"]
-    return {
-        table: [{key: row[key] for key in row if not FORGOTTEN.fullmatch(key)} for row in found]
-        for table, found in rows.items()
-        if table not in ("run", "trial")
-    }
+    (place / "space.toml").write_text("dropout = {low = 0.0, high = 0.5}\n")
+    return place
+
+
+@pytest.fixture
+def place(versioned: Path, tmp_path: Path) -> Path:
+    """A copy of that workspace."""
+    return shutil.copytree(versioned, tmp_path, dirs_exist_ok=True)
+
+
+def left(place: Path) -> dict[str, Any]:
+    """What a command leaves behind: all that is registered, its objects and its files."""
+    held = sorted(path.name for path in (place / ".peter" / "store" / "objects").glob("*/*"))
+    files = sorted(path.name for path in place.glob("[!.]*"))  # a killed export leaves a hidden directory
+    return {**outcome(place), "objects": held, "files": files}
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(
-    finished: Path, tmp_path_factory: pytest.TempPathFactory
+    versioned: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], dict[str, Any]]:
     """What a command leaves behind that nobody stops."""
     known: dict[str, dict[str, Any]] = {}
 
     def leaves(words: str) -> dict[str, Any]:
         if words not in known:
-            place = shutil.copytree(finished, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
-            prepare(place, words)
-            assert run(place, words) == 0
-            known[words] = outcome(place)
+            place = shutil.copytree(versioned, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
+            assert run(place, words).code == 0
+            known[words] = left(place)
         return known[words]
 
     return leaves
@@ -144,32 +141,81 @@ def test_every_point_is_tested() -> None:
     found = {
         point for path in sources for point in re.findall(r'faults\.reach\(f?"(.+?)"\)', path.read_text())
     }
-    written = {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS}
+    written = {re.sub(r"epoch\d", "epoch{report.epoch}", point) for point in POINTS + MIGRATING + TUNING}
     written = {re.sub(r"data\.\w+", "data.{verb}", point) for point in written}
     steps = {f"user.forget:{step}" for step in STEPS}
     assert found == {"user.forget:{name}" if point in steps else point for point in written}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
+@each(POINTS)
 def test_killed_and_run_again(place: Path, uninterrupted, point: str) -> None:
     words = COMMANDS[point.partition(":")[0]]
-    prepare(place, words)
-    assert run(place, words, point) == -signal.SIGKILL
-    outcome(place)
+    assert run(place, words, point).code == -signal.SIGKILL
+    outcome(place, quick=True)
     assert not (place / "patch").exists()  # an export is whole or not there
-    assert run(place, words) == (2 if point == "task.add:committed" else 0)
-    assert outcome(place) == uninterrupted(words)
+    assert run(place, words).code == (2 if point in DONE else 0)
+    assert left(place) == uninterrupted(words)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("point", RESUMABLE)
 def test_killed_and_resumed(place: Path, uninterrupted, point: str) -> None:
     words = COMMANDS["backbone.pretrain"]
-    assert run(place, words, point) == -signal.SIGKILL
+    assert run(place, words, point).code == -signal.SIGKILL
+    killed = last_run(place)
+    assert run(place, f"backbone pretrain --resume {killed}").code == 0
+    assert left(place) == uninterrupted(words)
+    assert run(place, f"backbone pretrain --resume {killed}").code == 2
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.faults
+@pytest.mark.parametrize("point", TUNING)
+def test_a_killed_search_goes_on(place: Path, uninterrupted, point: str) -> None:
+    assert run(place, COMMANDS["tune"], point).code == -signal.SIGKILL
+    outcome(place, quick=True)
+    assert run(place, f"tune --resume {last_run(place, 'tune')}").code == 0
+    assert left(place) == uninterrupted(COMMANDS["tune"])
+
+
+def last_run(place: Path, kind: str = "pretrain") -> int:
+    """The newest run of a kind."""
     workspace = Workspace.open(url(place))
-    killed = table_rows(workspace.registry)["run"][-1]["id"]
+    found = [row["id"] for row in table_rows(workspace.registry)["run"] if row["kind"] == kind]
     workspace.registry.dispose()
-    assert run(place, f"backbone pretrain --resume {killed}") == 0
-    assert outcome(place) == uninterrupted(words)
-    assert run(place, f"backbone pretrain --resume {killed}") == 2
+    return int(found[-1])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.faults
+def test_killed_at_random(versioned: Path, uninterrupted, tmp_path: Path) -> None:
+    """Forty times, again and again before the command is let through."""
+    draw, words = random.Random(seed()), COMMANDS["task.add"]
+    begun = time.monotonic()
+    wanted = uninterrupted(words)
+    seconds = time.monotonic() - begun
+    kills, rounds = 0, 0
+    while kills < KILLS:
+        rounds += 1
+        place = shutil.copytree(versioned, tmp_path / str(rounds))
+        for _ in range(draw.randint(1, 8)):
+            command = Command(place, words)
+            command.process.join(draw.uniform(0, seconds))
+            command.process.kill()
+            code = command.ended().code
+            kills += code == -signal.SIGKILL
+            outcome(place, quick=True)
+        assert run(place, words).code in (0, 2)
+        assert left(place) == wanted
+    print(f"{kills} kills in {rounds} workspaces")
+
+
+@each(MIGRATING)
+def test_an_upgrade_killed_and_run_again(tmp_path: Path, released: str, point: str) -> None:
+    words, prepare = f"db upgrade --registry {released} --json", partial(knowing, checkout(tmp_path))
+    assert run(tmp_path, words, point, prepare).code == -signal.SIGKILL
+    found = run(tmp_path, f"db status --registry {released} --json", prepare=prepare)
+    assert (f'"{NEWER}"' in found.out.partition("newest")[0]) == (point == "db.upgrade:committed")
+    assert run(tmp_path, words, prepare=prepare).code == 0
+    refused = run(tmp_path, f"task list --registry {released} --store store")
+    assert (refused.code, f"has schema {NEWER}" in refused.err) == (2, True)

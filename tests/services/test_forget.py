@@ -131,7 +131,7 @@ def test_nothing_is_left_of_a_user(workspace: Workspace, place: Path, everywhere
     assert others_answers(workspace, everywhere, place, live=False) == stored
     assert others_answers(workspace, everywhere, place, live=True) == live
     assert verify(workspace, quick=False, progress=Silent())["problems"] == []
-    assert collect(workspace) == {"removed": 0}
+    assert collect(workspace)["removed"] == 0
     assert [log["users"] for log in list_events(workspace)["event_logs"]] == [299, 299]
     for live_ in (False, True):
         with pytest.raises(InputError, match="has no events that any backbone reads"):

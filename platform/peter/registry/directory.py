@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from peter import faults
 from peter.errors import CorruptObject, PeterError
 from peter.registry import locks
 from peter.registry.objects import KEY, changed, hashed, keyless, missing, named, place, quarantined
@@ -178,6 +179,7 @@ class DirectoryStore:
                     for sha256 in unneeded:
                         self._verified.discard(sha256)
                         self._place(sha256).unlink(missing_ok=True)
+                        faults.reach("gc:removed")
                     self._sweep()
                 return unneeded
 

@@ -16,6 +16,7 @@ from peter.errors import Busy, PeterError
 _REFUSED = {
     errno.ENOSPC: "the disk is full; free some space and run the command again",
     errno.EDQUOT: "your disk quota is used up; free some space and run the command again",
+    errno.EFBIG: "files may not grow so large; raise `ulimit -f` and run the command again",
     errno.EROFS: "the file system is read-only; mount it for writing or name another place",
     errno.EACCES: "this user may not write there; change the permissions or name another place",
     errno.EPERM: "this user may not write there; change the permissions or name another place",

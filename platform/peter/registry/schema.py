@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, inspect, text
 
+from peter import faults
 from peter.errors import NotInitialised, PeterError, SchemaMismatch
 from peter.registry import locks
 from peter.registry.database import Registry, connect
@@ -98,6 +99,8 @@ def upgrade(registry: Registry, revision: str = "head") -> Status:
                 f"The registry {registry} has schema {current}, newer than this peter; upgrade peter."
             )
         command.upgrade(_config(connection), revision)
+        faults.reach("db.upgrade:migrated")
+    faults.reach("db.upgrade:committed")
     return status(registry)
 
 

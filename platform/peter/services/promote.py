@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from peter import faults
 from peter.errors import InputError
 from peter.registry import aliases, models, patches, tasks
 from peter.services.tasks import show_task
@@ -32,8 +33,10 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
         patch = patches.get(session, reference)
         reason = f"promoted by hand: {why}" if why else "promoted by hand"
         aliases.move(session, patch, aliases.CHAMPION, workspace.actor, reason)
+        faults.reach("task.promote:moved")
 
     workspace.registry.write(move)
+    faults.reach("task.promote:committed")
     return show_task(workspace, task.name)
 
 
@@ -50,8 +53,10 @@ def rollback(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
         tasks.authorise(task, workspace.actor, force)
         patch = patches.get(session, f"{name}@{_before(session, task)}")
         aliases.move(session, patch, aliases.CHAMPION, workspace.actor, ROLLED_BACK)
+        faults.reach("task.rollback:moved")
 
     workspace.registry.write(move)
+    faults.reach("task.rollback:committed")
     return show_task(workspace, name)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from peter import faults
 from peter.distributed.cluster import cluster
 from peter.distributed.tune import Outcome
 from peter.errors import Interrupted, PeterError
@@ -114,6 +115,7 @@ def _made(workspace: Workspace, job: Job, future: Found, stop: Event, progress: 
         found = future.result()
         if stop.is_set():
             raise KeyboardInterrupt
+        faults.reach("tune:searched")
         best = min(found, key=lambda outcome: math.inf if outcome.score is None else outcome.score)
         recipe = changed(Recipe.of(job.patch), best.config, job.plan.seed)
         wanted = Request.after(workspace, job.patch, recipe=recipe, seeds=job.plan.seeds)
@@ -121,6 +123,7 @@ def _made(workspace: Workspace, job: Job, future: Found, stop: Event, progress: 
     except (KeyboardInterrupt, Interrupted):
         stop.set()
         raise
+    faults.reach("tune:made")
     time_up = len(found) < job.plan.trials or any(outcome.cut for outcome in found)
     told = {"trials": len(found), "planned": job.plan.trials, "time_up": time_up}
     summary = {"best": best.score, "config": best.config, "version": report["version"], **told}

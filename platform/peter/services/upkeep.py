@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from peter import faults
 from peter.errors import InputError
 from peter.registry import audit, lineage, live, record, tasks
 from peter.services.workspace import Workspace
@@ -18,7 +19,9 @@ def collect(workspace: Workspace, dry: bool = False) -> dict[str, Any]:
 
     def needed() -> list[str]:
         with workspace.registry.read() as session:
-            return list(live.objects(session))
+            found = list(live.objects(session))
+        faults.reach("gc:begun")
+        return found
 
     found = workspace.objects.collect(needed, dry)
     return {"removable" if dry else "removed": len(found), "bytes": sum(found.values())}
@@ -41,8 +44,10 @@ def remove_task(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
                 f"Task {name!r} stays: {', '.join(readers)} read its versions; remove what reads them first."
             )
         tasks.retire(session, task, workspace.actor)
+        faults.reach("task.remove:retired")
 
     workspace.registry.write(retire)
+    faults.reach("task.remove:committed")
     return {"removed": name}
 
 
