@@ -28,14 +28,12 @@ from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
 ADD = "--seed 3 --method bag --no-twin --set threads=1"  # the quickest version there is
-FORGOTTEN = re.compile(
-    "run_id|.*_at|at|as_of|.*hash|pseudonym"
-)  # columns that differ between two runs of one command
+FORGOTTEN = re.compile("run_id|.*_at|at|as_of|.*hash|pseudonym")  # columns that differ from run to run
 
 processes = multiprocessing.get_context("forkserver")
 SERVICES = (
-    "events", "pretrain", "train", "materialize", "promote", "upkeep", "verify", "cohorts", "exports", "imports",
-    "forget",
+    "events", "pretrain", "train", "materialize", "promote", "upkeep", "verify", "cohorts", "exports",
+    "imports", "forget",
 )  # fmt: skip
 LAZY = (
     "alembic.command",
@@ -190,16 +188,11 @@ def require_audited(rows: dict[str, list[dict[str, Any]]]) -> None:
     for task in rows["task"]:
         mine = [row for row in rows["patch"] if row["task_id"] == task["id"]]
         assert [row["version"] for row in mine] == list(range(1, len(mine) + 1))
-        moves = [
-            row for row in rows["alias_history"] if (row["task_id"], row["alias"]) == (task["id"], CHAMPION)
-        ]
+        key = (task["id"], CHAMPION)
+        moves = [row for row in rows["alias_history"] if (row["task_id"], row["alias"]) == key]
         line = [None, *(row["to_version"] for row in moves)]
         assert [row["from_version"] for row in moves] == line[:-1]
-        held = [
-            row["version"]
-            for row in rows["alias"]
-            if (row["task_id"], row["alias"]) == (task["id"], CHAMPION)
-        ]
+        held = [row["version"] for row in rows["alias"] if (row["task_id"], row["alias"]) == key]
         assert held == line[1:][-1:]
 
 

@@ -27,8 +27,15 @@ class Task:
 
     labels: list[int] = field(default_factory=list)  # of each version, by the number of the file
     held: list[int] = field(default_factory=list)  # champions, without those that were rolled back
+    challenger: int | None = None
     moves: int = 0
     retired: bool = False
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """What each alias names."""
+        named = {aliases.CHAMPION: self.held[-1] if self.held else None, aliases.CHALLENGER: self.challenger}
+        return {alias: version for alias, version in named.items() if version}
 
 
 class Model:
@@ -64,29 +71,35 @@ class Model:
         task.labels.append(number)
         self.changes += 2  # its labels and itself
         if not task.held or number % 2 == 0:
-            self._move(task, len(task.labels))
+            self._promoted(task, len(task.labels))
+        else:
+            task.challenger = len(task.labels)
+            self._moved(task)
 
     def _promote(self, name: str, number: int) -> None:
         task = self._finished(name)
         if number > len(task.labels):
             raise InputError
         if number != task.held[-1]:
-            self._move(task, number)
+            self._promoted(task, number)
 
     def _rollback(self, name: str, _: int) -> None:
         task = self._there(name)
         if len(task.held) < 2:
             raise InputError
         task.held.pop()
-        task.moves += 1
-        self.changes += 1
+        self._moved(task)
 
     def _remove(self, name: str, _: int) -> None:
         self._there(name).retired = True
         self.changes += 1
 
-    def _move(self, task: Task, version: int) -> None:
+    def _promoted(self, task: Task, version: int) -> None:
         task.held.append(version)
+        task.challenger = None if task.challenger == version else task.challenger
+        self._moved(task)
+
+    def _moved(self, task: Task) -> None:
         task.moves += 1
         self.changes += 1
 

@@ -95,7 +95,7 @@ class Machine(stateful.RuleBasedStateMachine):
         """The registry is the model."""
         rows = table_rows(self.workspace.registry)
         assert {task["name"]: self.found(rows, task) for task in rows["task"]} == {
-            name: (task.labels, task.held[-1:], task.moves, task.retired)
+            name: (task.labels, task.aliases, task.moves, task.retired)
             for name, task in self.model.tasks.items()
         }
         changes = [row for row in rows["audit"] if not row["action"].startswith("run.")]
@@ -129,7 +129,7 @@ class Machine(stateful.RuleBasedStateMachine):
         files = {row["id"]: self.typist.people - row["users"] for row in mine["label_set"]}
         return (
             [files[row["label_set_id"]] for row in mine["patch"]],
-            [row["version"] for row in mine["alias"]],
+            {row["alias"]: row["version"] for row in mine["alias"]},
             len(mine["alias_history"]),
             task["retired_at"] is not None,
         )
