@@ -74,6 +74,14 @@ def test_every_command_that_is_shown_exists(path):
         assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known, line
 
 
+def test_the_tests_that_hold_what_is_promised_exist():
+    promised = (ROOT / "docs/reliability.md").read_text()
+    held = re.findall(r"`(\w+/test_\w+\.py)(?:::(\w+))?`", promised)
+    assert held
+    for path, test in held:
+        assert f"def {test}" in (ROOT / "tests" / path).read_text(), f"{path}::{test}"
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
     """Blocks marked `console` run from top to bottom in one directory; others are for the reader to run."""
