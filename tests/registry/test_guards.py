@@ -67,7 +67,7 @@ def test_a_bucket_s_collector_and_writers_use_it(
             with pytest.raises(TimeoutError):
                 collecting.result(0.3)
             assert writer.exists(name)
-        assert collecting.result() == [name]
+        assert collecting.result() == {name: 3}
 
 
 def test_nobody_waits_for_ever(registry: Registry) -> None:
