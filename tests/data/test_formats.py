@@ -193,3 +193,11 @@ def test_files_of_different_times_do_not_mix(
         make(numbers, write(HEAD + "1,2,2024-01-01\n", "dates.csv"))
     with pytest.raises(InputError, match="twice"):
         make(numbers, numbers)
+
+
+def test_a_file_that_may_not_be_read(
+    write: Callable[..., Path], make: Callable[..., ImportedEvents], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats.os, "access", lambda path, how: False)  # root may read everything
+    with pytest.raises(InputError, match="may not be read by this user; change its permissions"):
+        make(write(PLAIN))

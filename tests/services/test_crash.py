@@ -213,7 +213,7 @@ def test_killed_at_random(versioned: Path, uninterrupted, tmp_path: Path) -> Non
 @each(MIGRATING)
 def test_an_upgrade_killed_and_run_again(tmp_path: Path, released: str, point: str) -> None:
     words, prepare = f"db upgrade --registry {released} --json", partial(knowing, checkout(tmp_path))
-    assert run(tmp_path, words, point, prepare).code == -signal.SIGKILL
+    assert run(tmp_path, words, point, prepare=prepare).code == -signal.SIGKILL
     found = run(tmp_path, f"db status --registry {released} --json", prepare=prepare)
     assert (f'"{NEWER}"' in found.out.partition("newest")[0]) == (point == "db.upgrade:committed")
     assert run(tmp_path, words, prepare=prepare).code == 0

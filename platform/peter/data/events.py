@@ -14,6 +14,7 @@ from peter.data.event_file import EventFile
 from peter.data.event_log import EventLog
 from peter.data.fingerprint import Fingerprint
 from peter.data.histories import RESERVED
+from peter.data.parquet import write_parquet
 from peter.data.sequences import Sequences
 from peter.data.spool import Ints, Spool
 from peter.data.timestamps import TimeUnit
@@ -231,7 +232,7 @@ def _write(spool: Spool, kept: _Kept, unit: TimeUnit, work_dir: Path, progress: 
             bar.advance(amount)
         for amount in sequences.sort():
             bar.advance(amount)
-    pl.DataFrame({"user_id": spool.user_codes.ids[kept.users]}).write_parquet(users_path)
+    write_parquet(pl.DataFrame({"user_id": spool.user_codes.ids[kept.users]}), users_path)
     Vocabulary.of(spool.item_codes.ids[kept.items], kept.item_counts[kept.items]).save(items_path)
     return ImportedEvents(
         sequences=path,

@@ -1,5 +1,6 @@
 """Tables that people bring: found by ending, read as columns of text, refused in one sentence."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,12 +53,14 @@ def open_table(path: Path) -> Table:
     """The table in a file.
 
     Raises:
-        InputError: no such file, an unknown ending, or content that cannot be a table.
+        InputError: no such file, no permission, an unknown ending, or content that cannot be a table.
     """
     if not path.exists():
         raise InputError(f"There is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the files in it.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read by this user; change its permissions.")
     opener = _OPENERS.get(path.suffix.lower())
     if opener is None:
         raise InputError(f"{path} has an unknown ending; rename it to one of {', '.join(_OPENERS)}.")

@@ -1,6 +1,7 @@
 """The file that holds an event log's arrays: safetensors, written in place, as it may not fit in memory."""
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,8 @@ class Sequences:
         text += b" " * (-len(text) % 8)  # so that the arrays are aligned
         with path.open("wb") as file:
             file.write(struct.pack("<Q", len(text)) + text)
-            file.truncate(file.tell() + end)
+            file.flush()
+            _reserve(file.fileno(), file.tell() + end)
         arrays = {
             name: np.memmap(path, kind, "r+", 8 + len(text) + header[name]["data_offsets"][0], (length,))
             if length
@@ -106,3 +108,11 @@ def stable_order(rows: Ints) -> npt.NDArray[np.int64]:
     keys = rows.astype(np.int64) << 32 | np.arange(len(rows))
     keys.sort()
     return keys & 0xFFFFFFFF
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give a file its size, and its place on the disk: in a hole of a full disk a mapped write is a crash."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    else:  # macOS
+        os.truncate(handle, size)

@@ -10,6 +10,7 @@ import polars as pl
 import polars.exceptions
 
 from peter.data.histories import MASK, PAD, RESERVED, TCL, UNK
+from peter.data.parquet import write_parquet
 from peter.errors import CorruptObject
 
 RESERVED_NAMES = {PAD: "[PAD]", MASK: "[MASK]", TCL: "[TCL]", UNK: "[UNK]"}
@@ -49,7 +50,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the Parquet table; the same vocabulary gives the same bytes."""
-        self._table.write_parquet(path)
+        write_parquet(self._table, path)
 
     @property
     def size(self) -> int:

@@ -45,7 +45,7 @@ class DirectoryStore:
 
     def put_bytes(self, data: bytes) -> str:
         """Write a file and give its name."""
-        with self.workspace() as directory, locks.told(self.root):
+        with self.workspace() as directory:
             file = directory / "data"
             handle = os.open(file, _NEW, 0o444)
             try:
@@ -72,7 +72,8 @@ class DirectoryStore:
                 directory = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
                 stack.enter_context(locks.owned(directory))
                 stack.callback(shutil.rmtree, directory, ignore_errors=True)
-            yield directory
+            with locks.told(self.root):
+                yield directory
 
     @contextmanager
     def holding(self) -> Iterator[None]:
