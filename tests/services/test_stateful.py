@@ -33,11 +33,11 @@ POINTS = {  # by verb: where a command is killed, and whether its change stays
     "remove": {"task.remove:retired": False, "task.remove:committed": True},
     "gc": {"gc:begun": False, "gc:removed": False},
 }
-names, numbers = st.sampled_from(["alpha", "beta", "gamma"]), st.integers(0, FILES - 1)
+names, numbers = st.sampled_from(["alpha", "beta"]), st.integers(0, FILES - 1)
 added, trained = (st.tuples(st.just(verb), names, numbers) for verb in ("add", "train"))
-promoted = st.tuples(st.just("promote"), names, st.integers(1, FILES))
-back, removed = (st.tuples(st.just(verb), names) for verb in ("rollback", "remove"))
-typed = st.one_of(added, added, trained, trained, promoted, promoted, back, removed, st.just(("gc",)))
+promoted = st.tuples(st.just("promote"), names, st.integers(1, 3))
+back = st.tuples(st.just("rollback"), names)
+removed = st.just(("remove", "beta"))  # alpha lives long
 Start = Callable[[], Any]
 
 
@@ -53,18 +53,53 @@ class Machine(stateful.RuleBasedStateMachine):
         self.workspace = self.typist.address.open()
         self.model, self.pending = Model(), ()
 
-    @stateful.rule(words=typed)
-    def type(self, words: Words) -> None:
-        """A command, to its end."""
-        expected = self.expected(words)
-        if expected is None:
-            with pytest.raises(InputError):
-                self.typist.type(self.workspace, words)
-        else:
-            self.typist.type(self.workspace, words)
-            self.model = expected
+    @stateful.initialize()
+    def begin(self) -> None:
+        """One task is there."""
+        self.type(("add", "alpha", 0))
 
-    @stateful.rule(words=typed, at=st.integers(0, 2))
+    # One rule a verb: of the rules, and not of what they draw, Hypothesis leaves some out for a while.
+
+    @stateful.rule(words=added)
+    def add(self, words: Words) -> None:
+        """A first version."""
+        self.type(words)
+
+    @stateful.rule(words=trained)
+    def train(self, words: Words) -> None:
+        """A version; those of even numbers pass the gate."""
+        self.type(words)
+
+    @stateful.rule(words=promoted)
+    def promote(self, words: Words) -> None:
+        """A version by hand."""
+        self.type(words)
+
+    @stateful.rule(words=back)
+    def rollback(self, words: Words) -> None:
+        """The champion before."""
+        self.type(words)
+
+    @stateful.rule(words=removed)
+    def remove(self, words: Words) -> None:
+        """A task."""
+        self.type(words)
+
+    @stateful.rule()
+    def gc(self) -> None:
+        """What nothing needs."""
+        self.type(("gc",))
+
+    @stateful.rule(words=st.one_of(added, trained), at=st.integers(0, 2))
+    def kill_a_fit(self, words: Words, at: int) -> None:
+        """A version, up to a point."""
+        self.kill(words, at)
+
+    @stateful.rule(words=st.one_of(promoted, back, removed, st.just(("gc",))), at=st.integers(0, 1))
+    def kill_a_move(self, words: Words, at: int) -> None:
+        """Anything else, up to a point."""
+        self.kill(words, at)
+
     def kill(self, words: Words, at: int) -> None:
         """A command, up to a point, if it comes that far."""
         verb, expected = words[0], self.expected(words)
@@ -110,6 +145,16 @@ class Machine(stateful.RuleBasedStateMachine):
             assert list(self.workspace.objects.all()) == sorted(live.objects(session))
         self.workspace.registry.dispose()
         self.given.__exit__(None, None, None)
+
+    def type(self, words: Words) -> None:
+        """A command, to its end."""
+        expected = self.expected(words)
+        if expected is None:
+            with pytest.raises(InputError):
+                self.typist.type(self.workspace, words)
+        else:
+            self.typist.type(self.workspace, words)
+            self.model = expected
 
     def expected(self, words: Words) -> Model | None:
         """The model after a command, or None where it is refused."""
@@ -189,14 +234,14 @@ USUAL = settings(deadline=None, database=None, suppress_health_check=list(Health
 
 @pytest.mark.slow
 def test_a_few_orders(start: Start) -> None:
-    few = settings(USUAL, max_examples=3, stateful_step_count=10, derandomize=True)
+    few = settings(USUAL, max_examples=8, stateful_step_count=15, derandomize=True)
     stateful.run_state_machine_as_test(lambda: Machine(start), settings=few)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.faults
 def test_many_orders(start: Start) -> None:
-    many = settings(USUAL, max_examples=6, stateful_step_count=20)
+    many = settings(USUAL, max_examples=30, stateful_step_count=25)
     before = Machine.kills
     stateful.run_state_machine_as_test(seeded(seed())(lambda: Machine(start)), settings=many)
     print(f"{Machine.kills - before} kills")
