@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import ray
@@ -59,21 +58,26 @@ def together(
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # beside the driver, so that no other machine's loss takes it along
         queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        trainer = TorchTrainer(
-            _member,
-            train_loop_config={"work": work, "job": job, "threads": each, "queue": queue},
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=ray.cluster_resources().get("GPU", 0) >= workers,
-                resources_per_worker={"CPU": each},
-            ),
-            run_config=RunConfig(
-                name="team",
-                storage_path=str(directory.absolute()),
-                failure_config=FailureConfig(max_failures=AGAIN),
-            ),
+        scaling = ScalingConfig(
+            num_workers=workers,
+            use_gpu=ray.cluster_resources().get("GPU", 0) >= workers,
+            resources_per_worker={"CPU": each},
         )
-        _follow(trainer, queue, hear)
+        config = {"work": work, "job": job, "threads": each, "queue": queue}
+        fit = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit)
+        _follow(fit.remote(config, scaling, str(directory.absolute())), queue, hear)
+
+
+def _fit(config: dict[str, Any], scaling: ScalingConfig, directory: str) -> None:
+    """In a process of its own: the trainer would take Ctrl-C, and in a thread not survive Ray's shutdown."""
+    TorchTrainer(
+        _member,
+        train_loop_config=config,
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name="team", storage_path=directory, failure_config=FailureConfig(max_failures=AGAIN)
+        ),
+    ).fit()
 
 
 def _member(config: dict[str, Any]) -> None:
@@ -89,28 +93,20 @@ def _unheard(message: Any) -> None:
     pass
 
 
-def _follow(trainer: TorchTrainer, queue: Queue, hear: Callable[[Any], None]) -> None:
-    """Pass messages on until the team is done; the trainer, who would take Ctrl-C, has a thread."""
-    failures: list[Exception] = []
-
-    def fit() -> None:
+def _follow(fitting: Any, queue: Queue, hear: Callable[[Any], None]) -> None:
+    """Pass messages on until the team is done."""
+    while (running := bool(ray.wait([fitting], timeout=0)[1])) or not queue.empty():
         try:
-            trainer.fit()
-        except Exception as error:  # noqa: BLE001  told by the thread that waits
-            failures.append(error)
-
-    fitting = Thread(target=fit, daemon=True)
-    fitting.start()
-    while (alive := fitting.is_alive()) or not queue.empty():
-        try:
-            message = queue.get(timeout=PATIENCE if alive else None)
+            message = queue.get(timeout=PATIENCE if running else None)
         except Empty:
             continue
         if isinstance(message, _Fault):
             raise PeterError(message.sentence)
         hear(message)
-    if failures:
+    try:
+        ray.get(fitting)
+    except ray.exceptions.RayError as error:
         raise PeterError(
-            f"The workers failed or were lost {AGAIN + 1} times ({type(failures[0]).__name__}); "
+            f"The workers failed or were lost {AGAIN + 1} times ({type(error).__name__}); "
             "look at the machines, then go on with the run."
-        )
+        ) from None
