@@ -241,7 +241,7 @@ def test_a_few_orders(start: Start) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.faults
 def test_many_orders(start: Start) -> None:
-    many = settings(USUAL, max_examples=30, stateful_step_count=25)
+    many = settings(USUAL, max_examples=12, stateful_step_count=25)
     before = Machine.kills
     stateful.run_state_machine_as_test(seeded(seed())(lambda: Machine(start)), settings=many)
     print(f"{Machine.kills - before} kills")
