@@ -26,9 +26,6 @@ _UNITS = {"number": "plain numbers", "us": "dates"}
 _RUN = 1 << 21  # events of the base that are copied at a time
 
 
-Forgotten = Callable[[Iterable[str]], Collection[str]]
-
-
 @dataclass(frozen=True)
 class ImportedEvents:
     """Three files that make an event log, and what is in them."""
@@ -57,7 +54,7 @@ def import_events(
     progress: Progress,
     base: EventLog | None = None,
     known: Collection[str] = (),
-    forgotten: Forgotten = lambda ids: (),
+    forgotten: Callable[[Iterable[str]], Collection[str]] = lambda ids: (),
 ) -> ImportedEvents:
     """Read events from files into one event log; the same events give the same bytes.
 
@@ -185,9 +182,9 @@ def _keep(
     """Args: gone: by code of user, whether nothing of him may stay."""
     base_users, base_items = (len(base), base.vocabulary.size - RESERVED) if base else (0, 0)
     user_ids, item_ids = spool.user_codes.ids, spool.item_codes.ids
-    all_items = _tally((items[~gone[who]] for who, items, _ in spool.runs()), len(item_ids))
+    all_items = _tally((items for _, items in _of_others(spool, gone)), len(item_ids))
     item_stays = (all_items >= min_item_count) | (np.arange(len(item_ids)) < base_items)
-    users = _tally((who[item_stays[items] & ~gone[who]] for who, items, _ in spool.runs()), len(user_ids))
+    users = _tally((who[item_stays[items]] for who, items in _of_others(spool, gone)), len(user_ids))
     common = int(users.sum())
     users[(users < min_user_count) & (np.arange(len(user_ids)) >= base_users)] = 0
     items = _tally(
@@ -206,6 +203,14 @@ def _tally(runs: Iterator[Ints], size: int) -> npt.NDArray[np.int64]:
     for codes in runs:
         counts += np.bincount(codes, minlength=size)
     return counts
+
+
+def _of_others(spool: Spool, gone: npt.NDArray[np.bool_]) -> Iterator[tuple[Ints, Ints]]:
+    """Users and items of the events that may stay; as they are where nobody is gone, which is the usual."""
+    anybody = gone.any()
+    for who, items, _ in spool.runs():
+        stays = ~gone[who] if anybody else slice(None)
+        yield who[stays], items[stays]
 
 
 def _user_order(ids: pl.Series, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
