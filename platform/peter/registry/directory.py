@@ -134,7 +134,7 @@ class DirectoryStore:
                     os.fsync(file.fileno())
                 with suppress(FileExistsError):  # another program was faster
                     os.link(directory / KEY, path)
-                _sync(self.root)
+                sync(self.root)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -163,8 +163,8 @@ class DirectoryStore:
                 aside = self.root / quarantined(sha256)
                 aside.parent.mkdir(exist_ok=True)
                 os.replace(bad, aside)
-                _sync(aside.parent)
-                _sync(bad.parent)
+                sync(aside.parent)
+                sync(bad.parent)
             if good:
                 _make_durable(good)
                 self._keep(good, sha256)
@@ -198,8 +198,8 @@ class DirectoryStore:
             file.unlink()
         else:
             os.replace(file, kept)
-        _sync(kept.parent)  # also when it was there: whoever put it may not have come to this yet
-        _sync(kept.parent.parent)
+        sync(kept.parent)  # also when it was there: whoever put it may not have come to this yet
+        sync(kept.parent.parent)
         self._verified.add(sha256)
         return sha256
 
@@ -216,8 +216,9 @@ def _make_durable(path: Path) -> None:
         os.close(handle)
 
 
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Have what is written of a file, or the names in a directory, on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -120,8 +120,7 @@ def add_labels(session: Session, labels: LabelSet, actor: str) -> LabelSet:
     labels.task = task
     session.add(labels)
     session.flush()
-    after = {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256, SEAL: seal(labels)}
-    record(session, task, actor, "label_set.add", task.name, after=after)
+    record(session, task, actor, "label_set.add", task.name, after=_labels_told(labels))
     return labels
 
 
@@ -152,11 +151,14 @@ def rewrite_labels(session: Session, labels: LabelSet, rewritten: LabelSet, acto
         for name in ("sha256", "rows", "users", "report"):
             setattr(found, name, getattr(rewritten, name))
     session.flush()
-    after = {"rows": same.rows, "users": same.users, "sha256": same.sha256, SEAL: seal(same)}
-    audit.append(session, actor, "label_set.rewrite", task.name, {"sha256": was}, after)
+    audit.append(session, actor, "label_set.rewrite", task.name, {"sha256": was}, _labels_told(same))
     return True
 
 
 def find_labels(session: Session, task: Task, sha256: str) -> LabelSet | None:
     """The task's label set with these bytes."""
     return session.scalar(select(LabelSet).where(LabelSet.task_id == task.id, LabelSet.sha256 == sha256))
+
+
+def _labels_told(labels: LabelSet) -> dict[str, Any]:
+    return {"rows": labels.rows, "users": labels.users, "sha256": labels.sha256, SEAL: seal(labels)}

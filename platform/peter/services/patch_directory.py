@@ -20,6 +20,7 @@ from peter.config import from_dict, to_dict
 from peter.errors import InputError, NameTaken
 from peter.registry import locks
 from peter.registry.columns import canonical
+from peter.registry.directory import sync
 from peter.registry.objects import hashed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft calls them
@@ -138,9 +139,9 @@ def new(directory: Path, private: bool) -> Iterator[Path]:
         try:
             yield begun
             for path in (*begun.iterdir(), begun):
-                _sync(path)
+                sync(path)
             begun.rename(directory)
-            _sync(directory.absolute().parent)
+            sync(directory.absolute().parent)
         finally:
             shutil.rmtree(begun, ignore_errors=True)
 
@@ -184,11 +185,3 @@ def _digest(values: dict[str, Any]) -> str:
 
 def _no_number(text: str) -> float:
     raise ValueError(text)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
