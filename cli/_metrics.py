@@ -33,9 +33,10 @@ def _table(patches: Mapping[str, Document], columns: Sequence[str]) -> "Table":
 
 
 def remarks(name: str, patch: Document) -> Iterator[str]:
-    """What the table alone does not say: what the deep part adds, what calibration did, who is better."""
+    """What the table alone does not say: what parts of it add, what calibration did, who is better."""
     metrics, reference = patch["metrics"], f"{name}@{patch['version']}"
     yield from _added(reference, metrics)
+    yield from _read(reference, metrics)
     yield from _calibrated(reference, metrics)
     for skipped in metrics.get("skipped", ()):
         yield (
@@ -53,6 +54,16 @@ def _added(reference: str, metrics: Document) -> Iterator[str]:
             f"The neural part of {reference} adds {_signed(gain)} in {metrics['primary']} to the wide term "
             "alone (more is better)."
         )
+
+
+def _read(reference: str, metrics: Document) -> Iterator[str]:
+    """What older patches are worth to it, each alone and against the same patch fitted without any."""
+    for older, differences in metrics.get("reads", {}).items():
+        gain = _signed(turned(metrics, differences))
+        yield f"{reference} reads {older}, which is worth {gain} in {metrics['primary']} to it as it stands."
+    if "unread" in metrics["differences"]:
+        gain = _signed(turned(metrics, metrics["differences"]["unread"]))
+        yield f"Reading gained {reference} {gain} in {metrics['primary']} over the same patch without it."
 
 
 def _calibrated(reference: str, metrics: Document) -> Iterator[str]:

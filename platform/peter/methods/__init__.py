@@ -5,7 +5,7 @@ A method declares; `training` executes. It sees tensors only: no registry, no pa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,19 @@ def nobody() -> Histories:
 
 
 @dataclass(frozen=True)
+class Older:
+    """A registered patch on the same body, whose tensors a new patch may read and never writes."""
+
+    id: int
+    reference: str  # task@version
+    standing: Literal["champion", "own", "other"]  # of another task, a version of the same one, any else
+    method: str
+    options: Mapping[str, Any]  # of its method
+    sha256: str  # of its object
+    tensors: Callable[[], Mapping[str, Tensor]]  # its state dict, where no numbers are stored item by item
+
+
+@dataclass(frozen=True)
 class Setting:
     """What a patch is made for. The frozen `body` is only ever read; a patch never owns it."""
 
@@ -36,6 +49,7 @@ class Setting:
     seed: int
     population: Callable[[], Histories] = nobody  # training users of the log, labelled or not; while fitting
     others: Callable[[], Sequence["OtherTask"]] = tuple  # the registry's other tasks on this body
+    older: Callable[[], Sequence[Older]] = tuple  # patches on this body, oldest first, that may be read
 
     @property
     def outputs(self) -> int:
@@ -84,10 +98,18 @@ Phase = ClosedForm | Gradient
 
 
 class Patch(Protocol):
-    """A trained answer to one task: an nn.Module whose state dict is exactly what was trained."""
+    """A trained answer to one task: an nn.Module whose state dict is exactly what was trained.
+
+    One that reads older patches names them in `reads`, and is given no others when it is built again.
+    """
 
     def __call__(self, body: Backbone, histories: Histories) -> Tensor:
         """Outputs [B, K] for B users."""
+
+
+def read_by(patch: nn.Module) -> tuple[Older, ...]:
+    """The older patches that a patch reads, oldest first."""
+    return tuple(getattr(patch, "reads", ()))
 
 
 class Method(Protocol):

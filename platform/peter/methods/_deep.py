@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from peter.config import BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
-from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
+from peter.methods import ClosedForm, Examples, Gradient, Older, Phase, Setting
 from peter.methods._counts import projected
 from peter.methods._head import Head, moments
 from peter.methods._maps import side_by_side
@@ -110,6 +110,11 @@ class DeepPatch(nn.Module):
         features = self.standardised(self.read(body, histories))  # [B, F]
         outputs: Tensor = self.head(self._dropped(features) if self.training else features)  # [B, K]
         return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
+
+    @property
+    def reads(self) -> Sequence[Older]:
+        """Those that its trunk reads."""
+        return getattr(self.trunk, "reads", ())
 
     def read(self, body: Backbone, histories: Histories) -> Tensor:
         """The read-out [B, F] of the trunk, and the summary behind it."""

@@ -1,10 +1,13 @@
 """Lineage: which versions stand on which backbone and read which others, without their metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from peter.errors import Busy
+from peter.registry import rows
 from peter.registry.aliases import CHAMPION
 from peter.registry.models import Alias, Patch, Task
 
@@ -50,3 +53,18 @@ def readers(session: Session, task: str) -> list[Version]:
     every = versions(session)
     own = {version.id for version in every if version.task == task}
     return [version for version in every if version.task != task and own.intersection(version.reads)]
+
+
+def hold(session: Session) -> None:
+    """Keep others who add readers, or remove what is read, waiting until this transaction ends."""
+    rows.lock(session, "lineage", "")
+
+
+def require(session: Session, reads: Sequence[int]) -> None:
+    """Raises Busy when one of the versions that a new one is about to read was removed with its task."""
+    if not reads:
+        return
+    hold(session)
+    there = {version.id for version in versions(session)}
+    if not there.issuperset(reads):
+        raise Busy("A task whose patch was to be read was removed meanwhile; type the command again.")

@@ -29,13 +29,14 @@ class Order:
     recipe: Recipe
     seeds: int
     twin: bool
+    older: tuple[int, ...]  # the ids of the patches that it reads
 
     @classmethod
     def of(cls, workspace: Workspace, request: Request) -> "Order":
         """That of a request."""
         return cls(
             Address.of(workspace), request.name, request.table, request.schema, request.base.reference,
-            request.recipe, request.seeds, request.twin,
+            request.recipe, request.seeds, request.twin, tuple(older.id for older in request.reads),
         )  # fmt: skip
 
     def request(self) -> Request:
@@ -44,7 +45,7 @@ class Order:
         with workspace.registry.read() as session:
             row = backbones.get(session, self.backbone)
         return Request.read(
-            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin
+            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin, self.older
         )
 
 

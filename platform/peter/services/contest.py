@@ -17,6 +17,7 @@ from peter.task import TaskKind
 OURS = "ours"
 MAJORITY = "majority"
 WIDE = "wide"  # our own wide term alone
+UNREAD = "unread"  # the same patch without what it reads of others
 BASELINES = ("bag", "probe")  # methods, each with its own defaults
 
 Answers = Mapping[str, Sequence[Tensor]]  # contender -> outputs [B, K], one for each seed
@@ -98,11 +99,13 @@ def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress) -> F
 
 
 def _baselines(request: Request) -> dict[str, Recipe]:
-    """What counts, what reads the bare backbone, what the patch holds beside its deep part, and its twin."""
+    """What counts, what reads the bare backbone, parts of the patch itself, and its twin."""
     recipe = request.recipe
     found = {name: recipe.beside(name) for name in BASELINES if name != recipe.method}
     if wide := recipe.wide_alone():
         found[WIDE] = wide
+    if request.reads:
+        found[UNREAD] = recipe.unread()
     if request.twin and recipe.method != TWIN:
         found[TWIN] = recipe.twin()
     return found

@@ -6,10 +6,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from peter import diagram
-from peter.methods import Examples, Setting
+from peter.methods import Examples, Setting, read_by
 from peter.services.contest import OURS, Answers, Contest
+from peter.services.fitting import Fitted, muted
 from peter.services.requests import Request
-from peter.training.bootstrap import Scored, difference, mean, resample, scored, told
+from peter.training.bootstrap import Interval, Scored, difference, mean, resample, scored, told
 
 
 def scores(setting: Setting, users: Examples, answers: Answers) -> dict[str, list[Scored]]:
@@ -28,7 +29,7 @@ def measured(held: Contest) -> dict[str, Any]:
         `test`, `valid`, and `uncalibrated` (on test users): metric -> {value, low, high}; `baselines`:
         contender -> the same; `differences`: contender -> metric -> the paired interval of ours minus theirs;
         `skipped`: baselines that were not fitted; `diagrams`: of test users; `seeds`: where there are
-        several, what `over_seeds` gives.
+        several, what `over_seeds` gives; `reads`: where it reads other patches, what `contributions` gives.
     """
     request, users = held.request, held.request.users
     answers = held.answers(users.test)
@@ -48,8 +49,22 @@ def measured(held: Contest) -> dict[str, Any]:
         "skipped": list(held.skipped),
         "diagrams": [diagram.to_json(each) for each in drawn],
         "users": users.report,
+        **({"reads": contributions(held.ours[0], users.test)} if request.reads else {}),
         **({"seeds": over_seeds(request, test)} if request.seeds > 1 else {}),
     }
+
+
+def contributions(fit: Fitted, users: Examples) -> dict[str, dict[str, Interval]]:
+    """What each patch that `fit` reads is worth to it, all else left as it is.
+
+    Returns:
+        reference -> metric -> the paired interval of `fit` minus itself with that patch's numbers at 0.
+    """
+    reads = read_by(fit.patch)
+    answers = {older.reference: [muted(fit, older).answer(users.histories)] for older in reads}
+    found = scores(fit.setting, users, {OURS: [fit.answer(users.histories)], **answers})
+    ours = found.pop(OURS)[0]
+    return {name: told(difference(ours, without)) for name, [without] in found.items()}
 
 
 def over_seeds(request: Request, found: Mapping[str, Sequence[Scored]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from time import perf_counter
 from torch import Tensor, nn
 
 from peter.data.histories import Histories
-from peter.methods import Examples, Setting, method
+from peter.methods import Examples, Older, Setting, method, read_by
 from peter.progress import Progress
 from peter.services.item_columns import learnt
 from peter.services.labelled import Labelled
@@ -61,3 +61,19 @@ def calibrated(recipe: Recipe, setting: Setting, patch: nn.Module, valid: Exampl
     """A trained patch with its calibration on validation users."""
     outputs = predict(patch, setting.body, valid.histories)
     return Fitted(recipe, setting, patch, setting.kind.calibrate(outputs, valid.targets))
+
+
+def muted(fit: Fitted, silent: Older) -> Fitted:
+    """The same patch as if all numbers of one that it reads were 0."""
+
+    def zeros() -> dict[str, Tensor]:
+        return {
+            name: tensor * 0 if tensor.is_floating_point() else tensor
+            for name, tensor in silent.tensors().items()
+        }
+
+    heard = [replace(older, tensors=zeros) if older is silent else older for older in read_by(fit.patch)]
+    setting = replace(fit.setting, older=lambda: heard)
+    patch = method(fit.recipe.method).build(setting, fit.recipe.options)
+    patch.load_state_dict(fit.patch.state_dict())
+    return replace(fit, setting=setting, patch=patch.eval())

@@ -38,6 +38,15 @@ def unpacked(stored: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[s
     return found
 
 
+def whole(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the stored tensors that are stored whole."""
+    return {
+        name: tensor
+        for name, tensor in stored.items()
+        if not name.endswith(COLUMNS) and name + COLUMNS not in stored
+    }
+
+
 def learnt(tensors: Mapping[str, Tensor], items: int) -> int:
     """How many numbers `packed` stores of them, places not counted."""
     return sum(

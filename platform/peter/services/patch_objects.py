@@ -5,7 +5,7 @@ peft reads neither: a bottleneck patch on dilated convolutions is none of its me
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from torch import nn
 
 from peter.config import to_dict
 from peter.errors import CorruptObject
-from peter.methods import Setting, method
+from peter.methods import Older, Setting, method, read_by
 from peter.registry import models
 from peter.registry.columns import canonical
 from peter.registry.objects import ObjectStore
+from peter.services import older
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
 from peter.services.item_columns import packed, unpacked
@@ -31,6 +32,7 @@ CONFIG = "adapter_config"  # one key only: with two, safetensors' bytes are not 
 def adapter_config(fitted: Fitted, base: Frozen) -> dict[str, Any]:
     """peft's keys where they exist, then what pins the patch to its backbone and its item table."""
     classes = fitted.setting.schema.get("classes", [])
+    reads = [each.sha256 for each in read_by(fitted.patch)]
     return {
         "peft_type": f"PETER_{fitted.recipe.method.upper()}",
         "task_type": fitted.setting.kind.name.upper(),
@@ -40,6 +42,7 @@ def adapter_config(fitted: Fitted, base: Frozen) -> dict[str, Any]:
         "item_vocab_sha256": base.vocab_sha256,
         "label2id": {label: at for at, label in enumerate(classes)},
         **method(fitted.recipe.method).adapter_config(fitted.recipe.options),
+        **({"reads": reads} if reads else {}),
     }
 
 
@@ -54,12 +57,22 @@ def load(objects: ObjectStore, row: models.Patch, base: Frozen) -> Fitted:
     Raises:
         CorruptObject: damaged, made for another backbone, or not exactly the tensors of its method.
     """
-    return decode(objects.path(row.weights_sha256), Recipe.of(row), row.config, base, row.reference)
+    reads = older.named(objects, row.config.get("reads", ()))
+    return decode(objects.path(row.weights_sha256), Recipe.of(row), row.config, base, row.reference, reads)
 
 
-def decode(path: Path, recipe: Recipe, config: Mapping[str, Any], base: Frozen, name: str) -> Fitted:
+def decode(
+    path: Path,
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    base: Frozen,
+    name: str,
+    reads: Sequence[Older] = (),
+) -> Fitted:
     """The patch called `name` that a file holds, given what `row_config` made of it. Raises as `load`."""
-    made_for = Setting(base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed)
+    made_for = Setting(
+        base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed, older=lambda: reads
+    )
     patch = method(recipe.method).build(made_for, recipe.options)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
@@ -83,6 +96,7 @@ def row_config(fitted: Fitted, adapter: Mapping[str, Any]) -> dict[str, Any]:
         "schema": dict(fitted.setting.schema),
         "calibration": fitted.calibration,
         "adapter": dict(adapter),
+        **({"reads": older.told(reads)} if (reads := read_by(fitted.patch)) else {}),
     }
 
 

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a patch becomes, given its labels and its backbone."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -101,13 +101,21 @@ class Recipe:
             return None
         return replace(self, options=replace(self.options, deep=False, wide=True))
 
+    def unread(self) -> "Recipe":
+        """The same without reading other patches: its options have `reads`, as every method's that reads."""
+        return replace(self, options=replace(self.options, reads=False))
+
     def seeded(self, seed: int) -> "Recipe":
         """The same under another seed."""
         return replace(self, fit=replace(self.fit, seed=seed))
 
-    def identity(self, labels_sha256: str, backbone_sha256: str, seeds: int = 1) -> str:
+    def identity(
+        self, labels_sha256: str, backbone_sha256: str, seeds: int = 1, reads: Sequence[str] = ()
+    ) -> str:
         """sha256 of the whole request: the same request is the same version."""
         request = {**self.to_json(), "labels": labels_sha256, "backbone": backbone_sha256}
         if seeds > 1:
             request["seeds"] = seeds
+        if reads:
+            request["reads"] = list(reads)
         return hashlib.sha256(canonical(request).encode()).hexdigest()

@@ -11,7 +11,7 @@ from peter.data.histories import Histories
 from peter.data.labels import LabelTable
 from peter.data.splits import TRAIN, assign
 from peter.errors import InputError
-from peter.methods import OtherTask, Setting, method
+from peter.methods import Older, OtherTask, Setting, method, read_by
 from peter.registry import models
 from peter.services import frozen
 from peter.services.forgotten import Forgotten
@@ -19,6 +19,7 @@ from peter.services.kinds import check_answers
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
 from peter.services.neighbours import neighbours
+from peter.services.older import readable
 from peter.services.recipes import Recipe
 from peter.services.workspace import Workspace
 from peter.task import Schema, TaskKind
@@ -36,6 +37,7 @@ class Request:
     recipe: Recipe
     users: Labelled
     others: Callable[[], Sequence[OtherTask]]  # the registry's other tasks on the backbone
+    older: Callable[[], Sequence[Older]]  # the registry's patches on it that this one may read
     forgotten: Forgotten  # before anything of it was read
     seeds: int = 1  # fits to report, under as many seeds from the recipe's on; the first makes the version
     twin: bool = True  # whether to fit the from-scratch twin, for the report and for the gate
@@ -51,12 +53,14 @@ class Request:
         usual: Schema | None = None,
         seeds: int = 1,
         twin: bool = True,
+        older: Sequence[int] | None = None,
     ) -> "Request":
         """Load the backbone and join the labels with its events.
 
         Args:
             usual: what the task's outputs mean so far; kept where it holds for the labels, so that versions
                 can be compared.
+            older: the ids of the patches that may be read; None: of all that there are now.
 
         Raises:
             InputError: of the labels, or of options that do not fit the backbone.
@@ -69,8 +73,9 @@ class Request:
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
         others = cache(partial(neighbours, workspace, base, log, name))
-        request = cls(name, table, schema, base, log, recipe, users, others, forgotten, seeds, twin)
-        method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
+        old = cache(partial(readable, workspace, base, name, older))
+        request = cls(name, table, schema, base, log, recipe, users, others, old, forgotten, seeds, twin)
+        _ = request.reads  # refuses options that do not fit
         return request
 
     @classmethod
@@ -106,8 +111,13 @@ class Request:
         """What the patch is made for."""
         return Setting(
             self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population,
-            self.others,
+            self.others, self.older,
         )  # fmt: skip
+
+    @cached_property
+    def reads(self) -> tuple[Older, ...]:
+        """The patches that this one will read. Raises InputError for options that do not fit the backbone."""
+        return read_by(method(self.recipe.method).build(self.setting, self.recipe.options))
 
     @property
     def each_seed(self) -> range:
@@ -123,7 +133,8 @@ class Request:
     @cached_property
     def identity(self) -> str:
         """The same request is the same version."""
-        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds)
+        reads = [older.sha256 for older in self.reads]
+        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds, reads)
 
 
 def _schema(kind: TaskKind, table: LabelTable, usual: Schema | None) -> Schema:

@@ -39,6 +39,7 @@ def remove_task(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
     def retire(session: Session) -> None:
         task = tasks.hold(session, tasks.get(session, name))
         tasks.authorise(task, workspace.actor, force)
+        lineage.hold(session)
         if readers := [version.reference for version in lineage.readers(session, name)]:
             raise InputError(
                 f"Task {name!r} stays: {', '.join(readers)} read its versions; remove what reads them first."

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter import faults
+from peter.methods import read_by
 from peter.progress import Progress
-from peter.registry import aliases, erasures, models, patches, runs, tasks
+from peter.registry import aliases, erasures, lineage, models, patches, runs, tasks
 from peter.services import certificates, frozen, gate, patch_objects, verify
 from peter.services.contest import MAJORITY, Contest, contest
 from peter.services.evaluation import measured
@@ -70,6 +71,7 @@ class Made:
     certificate: dict[str, Any]
     verdict: gate.Verdict
     champion: int | None  # the version that it was judged against
+    reads: list[int]  # ids of the patches that it reads
 
 
 def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
@@ -100,6 +102,7 @@ def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
         certificate=certificate,
         verdict=verdict,
         champion=champion.version if champion else None,
+        reads=[older.id for older in read_by(ours.patch)],
     )
 
 
@@ -123,6 +126,7 @@ def registered(
             erasures.require(session, request.forgotten.fence)
             task = tasks.hold(session, tasks.get(session, request.name))
             present = aliases.version(session, task, aliases.CHAMPION)
+            lineage.require(session, made.reads)
             same = present == made.champion
             stands = made.verdict if same else made.verdict.overtaken(f"{task.name}@{present}")
             label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
@@ -140,6 +144,7 @@ def registered(
                     params=made.params,
                     metrics={**made.metrics, "gate": stands.to_json()},
                     certificate=made.certificate,
+                    reads=made.reads,
                     run_id=run.id,
                 ),
                 workspace.actor,
