@@ -14,6 +14,7 @@ from peter import plugins
 from peter.config import BackboneConfig
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
+from peter.nn.owned import Root
 from peter.space import Domain
 from peter.task import Schema, TaskKind
 
@@ -50,6 +51,7 @@ class Setting:
     population: Callable[[], Histories] = nobody  # training users of the log, labelled or not; while fitting
     others: Callable[[], Sequence["OtherTask"]] = tuple  # the registry's other tasks on this body
     older: Callable[[], Sequence[Older]] = tuple  # patches on this body, oldest first, that may be read
+    root: Root | None = None  # what the body keeps of its weights, if it was pruned
 
     @property
     def outputs(self) -> int:
@@ -116,6 +118,7 @@ class Method(Protocol):
     """A way to answer a task on a frozen backbone."""
 
     options: type[Any]  # frozen dataclass: this method's own `--set` keys with their defaults
+    rooted: bool  # whether it wants a pruned backbone, the root of a lineage that it appends to
     deployable: bool  # whether its patches may be registered; if not, `peter task compare` alone uses it
 
     def build(self, setting: Setting, options: Any) -> nn.Module:

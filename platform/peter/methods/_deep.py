@@ -183,6 +183,14 @@ def rates(shape: BackboneConfig) -> Mapping[str, Domain]:
     }
 
 
+Offsets = Callable[[], Tensor] | None  # see `Gradient.offsets`
+
+
+def once(patch: DeepPatch, offsets: Offsets) -> Sequence[Phase]:
+    """All of it descends together."""
+    return [Gradient("patches", patch.descended(), offsets=offsets)]
+
+
 @dataclass
 class Deep:
     """A `peter.methods.Method` made of a trunk."""
@@ -191,7 +199,9 @@ class Deep:
     trunk: Callable[[Setting, Any], Trunk]  # initialised from the setting's seed alone
     peft: Callable[[Any], Mapping[str, Any]]  # keys of adapter_config.json that tell of the trunk
     domains: Callable[[BackboneConfig], Mapping[str, Domain]] = field(default=rates)
+    descent: Callable[[DeepPatch, Offsets], Sequence[Phase]] = field(default=once)
     deployable: bool = True
+    rooted: bool = False
 
     def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
         return (
@@ -215,12 +225,8 @@ class Deep:
             return patch.counted.train
 
         if patch.wide is None:
-            return [ClosedForm("head", start), Gradient("patches", patch.descended())]
-        return [
-            ClosedForm("wide", count),
-            ClosedForm("head", start),
-            Gradient("patches", patch.descended(), offsets=offsets),
-        ]
+            return [ClosedForm("head", start), *self.descent(patch, None)]
+        return [ClosedForm("wide", count), ClosedForm("head", start), *self.descent(patch, offsets)]
 
     def adapter_config(self, options: DeepOptions) -> Mapping[str, Any]:
         trunk = dict(self.peft(options))

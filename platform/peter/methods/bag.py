@@ -79,6 +79,7 @@ class Bag:
 
     options = Options
     deployable = True
+    rooted = False
 
     def build(self, setting: Setting, options: Options) -> TfIdfLinear:
         return TfIdfLinear(setting)

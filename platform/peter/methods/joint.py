@@ -92,6 +92,7 @@ class Joint:
 
     options = full.Options
     deployable = False
+    rooted = False
 
     def build(self, setting: Setting, options: full.Options) -> JointPatch | WidePatch:
         alone = full.plugin.build(setting, options)

@@ -70,6 +70,7 @@ class Lsa:
 
     options = Options
     deployable = True
+    rooted = False
 
     def build(self, setting: Setting, options: Options) -> LsaPatch:
         return LsaPatch(setting, options)

@@ -46,6 +46,7 @@ class Probe:
 
     options = Options
     deployable = True
+    rooted = False
 
     def build(self, setting: Setting, options: Options) -> ProbePatch:
         return ProbePatch(setting, options)

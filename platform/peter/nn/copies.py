@@ -24,5 +24,8 @@ class OwnTensors(nn.Module):
         )
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
-        own = {name.replace("/", "."): tensor for name, tensor in self.own.items()}
-        return Grafted(body, own=own, token=token)
+        return Grafted(body, own=self.tensors(), token=token)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name in the body's state dict."""
+        return {name.replace("/", "."): tensor for name, tensor in self.own.items()}

@@ -33,17 +33,18 @@ def add(session: Session, backbone: Backbone, actor: str) -> Backbone:
 
 
 def get(session: Session, reference: str) -> Backbone:
-    """The backbone `movies@1`, or the newest `movies`.
+    """The backbone `movies@1`, or the newest `movies` that was not pruned.
 
     Raises:
         InputError: `reference` is no reference.
         UnknownName: nothing answers to it.
     """
-    return rows.find(session, Backbone, reference, "backbone")
+    dense = [row for row in every(session) if row.name == reference and not row.pruned]
+    return dense[-1] if dense else rows.find(session, Backbone, reference, "backbone")
 
 
 def only(session: Session) -> Backbone:
-    """The newest version of the one backbone there is, for commands that were given none.
+    """The newest version, not pruned, of the one backbone there is, for commands that were given none.
 
     Raises:
         InputError: there is none yet, or more than one name.

@@ -68,3 +68,14 @@ def require(session: Session, reads: Sequence[int]) -> None:
     there = {version.id for version in versions(session)}
     if not there.issuperset(reads):
         raise Busy("A task whose patch was to be read was removed meanwhile; type the command again.")
+
+
+def require_last(session: Session, backbone: int, method: str, reads: Sequence[int]) -> None:
+    """Raises Busy when `reads` are not all versions by that method on that backbone, which append in turn."""
+    there = {
+        version.id
+        for version in versions(session)
+        if (version.backbone_id, version.method) == (backbone, method)
+    }
+    if there != set(reads):
+        raise Busy("Another patch was appended to the lineage meanwhile; type the command again.")

@@ -145,6 +145,11 @@ class Backbone(Base):
         """name@version."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def pruned(self) -> bool:
+        """Whether it is the root of a lineage: most of its weights are free for its patches to own."""
+        return "pruned" in self.metrics
+
 
 class Task(Base):
     """A team's question about users; unfinished while it has no patch."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peter.data.labels import LabelTable
-from peter.errors import PeterError, kept
+from peter.errors import Interrupted, PeterError, kept
+from peter.methods import method
 from peter.progress import Progress, Silent
 from peter.registry import backbones, runs
 from peter.registry.models import Run
@@ -29,7 +30,7 @@ class Order:
     recipe: Recipe
     seeds: int
     twin: bool
-    older: tuple[int, ...]  # the ids of the patches that it reads
+    older: tuple[int, ...] | None  # the ids of the patches that it reads; None: of all there are by then
 
     @classmethod
     def of(cls, workspace: Workspace, request: Request) -> "Order":
@@ -77,14 +78,28 @@ def make_each(
     if len(requests) == 1 and address is None:
         return [make(workspace, requests[0], promote, progress)]
     documents = [answered(workspace, request) for request in requests]
-    wanted = [at for at, document in enumerate(documents) if document is None]
+    alone = [at for at, request in enumerate(requests) if method(request.recipe.method).rooted]
+    wanted = [at for at, document in enumerate(documents) if document is None and at not in alone]
     with ExitStack() as stack, progress.bar("tasks", len(requests), "tasks") as bar:
         bar.advance(len(requests) - len(wanted))
         held = {at: stack.enter_context(begun(workspace, requests[at], again)) for at in wanted}
         for at, made, error in _made(workspace, {at: requests[at] for at in wanted}, address):
             documents[at] = _kept(workspace, requests[at], held[at], made, error, promote)
             bar.advance(1, requests[at].name)
+    for at in alone:
+        documents[at] = documents[at] or _appended(workspace, requests[at], promote, progress)
     return [document for document in documents if document]
+
+
+def _appended(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
+    """What appends to a lineage is made here and in turn: each reads those before it."""
+    try:
+        after = replace(Order.of(workspace, request), older=None).request()
+        return make(workspace, after, promote, progress)
+    except Interrupted:
+        raise
+    except PeterError as error:
+        return {"name": request.name, "error": str(error)}
 
 
 def _kept(

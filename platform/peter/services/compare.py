@@ -65,7 +65,7 @@ def compare(
     The champion's method has the champion's options, every other its own defaults.
 
     Args:
-        methods: in the order of the rows; every installed one, the champion's first, if None.
+        methods: in the order of the rows; every installed one that fits, the champion's first, if None.
         settings: `--set`; a key counts for the methods that have it.
         seed: the champion's if None.
         seeds: fits of each method, of which metrics and differences are averages.
@@ -84,6 +84,8 @@ def compare(
     """
     with workspace.registry.read() as session:
         champion = patches.get(session, name)
+    if methods is None:
+        methods = [champion.method, *_applicable(champion.backbone)]
     recipes = _recipes(champion, methods, settings, seed)
     request = Request.after(workspace, champion, recipe=recipes[0], seeds=seeds)
     for recipe in recipes:
@@ -108,12 +110,16 @@ def compare(
     }
 
 
+def _applicable(backbone: models.Backbone) -> list[str]:
+    """Every installed method but, on a dense backbone, those that need the root of a lineage."""
+    return [name for name in sorted(plugins.modules(GROUP)) if backbone.pruned or not method(name).rooted]
+
+
 def _recipes(
-    champion: models.Patch, methods: Sequence[str] | None, settings: Sequence[str], seed: int | None
+    champion: models.Patch, methods: Sequence[str], settings: Sequence[str], seed: int | None
 ) -> list[Recipe]:
     """One a method; each takes the settings that it knows. Raises UnknownName for one that none knows."""
-    chosen = [champion.method, *sorted(plugins.modules(GROUP))] if methods is None else methods
-    names = [each for each in dict.fromkeys(chosen) if each != MAJORITY]
+    names = [each for each in dict.fromkeys(methods) if each != MAJORITY]
     if not names:
         raise InputError("There is no method to compare; give some, such as --methods peter,probe.")
     kind: Any = Recipe.of(champion).kind

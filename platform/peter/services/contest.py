@@ -104,7 +104,7 @@ def _baselines(request: Request) -> dict[str, Recipe]:
     found = {name: recipe.beside(name) for name in BASELINES if name != recipe.method}
     if wide := recipe.wide_alone():
         found[WIDE] = wide
-    if request.reads:
+    if request.reads and recipe.options.reads:
         found[UNREAD] = recipe.unread()
     if request.twin and recipe.method != TWIN:
         found[TWIN] = recipe.twin()

@@ -36,7 +36,7 @@ def fit_again(
     for champion in champions:
         change = Change(twin=TWIN not in champion.metrics["skipped"])
         try:
-            requests.append(following(workspace, champion, change, row=row))
+            requests.append(following(workspace, champion, change, progress, row=row))
         except InputError as error:
             made[champion.task.name] = {"name": champion.task.name, "error": str(error)}
     documents = make_each(workspace, requests, True, address, again, progress)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from peter.data.histories import Histories
 from peter.methods import Examples, Older, Setting, method, read_by
+from peter.nn.owned import KEPT
 from peter.progress import Progress
-from peter.services.item_columns import learnt
 from peter.services.labelled import Labelled
+from peter.services.packing import learnt
 from peter.services.recipes import Recipe
 from peter.training.fit import EpochReport, fit, predict
 
@@ -27,8 +28,9 @@ class Fitted:
 
     @property
     def params(self) -> int:
-        """Numbers that were trained, weights of items that nothing was learnt about left out."""
-        return learnt(dict(self.patch.named_parameters()), self.setting.items)
+        """Numbers that were trained, those that nothing was learnt about left out."""
+        bits = {name: tensor for name, tensor in self.patch.named_buffers() if name.endswith(KEPT)}
+        return learnt({**dict(self.patch.named_parameters()), **bits}, self.setting.items)
 
     def outputs(self, histories: Histories) -> Tensor:
         """Outputs [B, K] as the head gives them."""

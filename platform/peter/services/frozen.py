@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from peter.config import BackboneConfig, from_dict
 from peter.errors import CorruptObject, PeterError
 from peter.nn.backbone import Backbone, build_backbone
+from peter.nn.owned import Root
 from peter.registry import models
 from peter.services.workspace import Workspace
 
@@ -28,6 +29,7 @@ class Frozen:
     items: int  # V
     config: BackboneConfig
     body: Backbone
+    root: Root | None  # what it keeps of its weights, if it was pruned
 
     @property
     def reference(self) -> str:
@@ -53,7 +55,7 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     body.eval().requires_grad_(False)
     return Frozen(
         row.id, row.name, row.version, row.event_log_id, row.weights_sha256, row.vocab_sha256,
-        row.salt, items, config, body,
+        row.salt, items, config, body, Root.of(tensors, body),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from peter.methods import Older
 from peter.registry import lineage, models
 from peter.registry.objects import ObjectStore
 from peter.services.frozen import Frozen
-from peter.services.item_columns import whole
+from peter.services.packing import unindexed
 from peter.services.workspace import Workspace
 
 
@@ -60,6 +60,6 @@ def _tensors(objects: ObjectStore, sha256: str) -> Any:
     """Reads them when first asked for. Raises CorruptObject then."""
 
     def read() -> Mapping[str, Tensor]:
-        return whole(load_file(objects.path(sha256)))
+        return unindexed(load_file(objects.path(sha256)))
 
     return cache(read)

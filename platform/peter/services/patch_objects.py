@@ -23,7 +23,7 @@ from peter.registry.objects import ObjectStore
 from peter.services import older
 from peter.services.fitting import Fitted
 from peter.services.frozen import Frozen
-from peter.services.item_columns import packed, unpacked
+from peter.services.packing import packed, unpacked
 from peter.services.recipes import Recipe
 
 CONFIG = "adapter_config"  # one key only: with two, safetensors' bytes are not deterministic
@@ -71,8 +71,9 @@ def decode(
 ) -> Fitted:
     """The patch called `name` that a file holds, given what `row_config` made of it. Raises as `load`."""
     made_for = Setting(
-        base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed, older=lambda: reads
-    )
+        base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed,
+        older=lambda: reads, root=base.root,
+    )  # fmt: skip
     patch = method(recipe.method).build(made_for, recipe.options)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))

@@ -48,10 +48,38 @@ def pretrain(
         known = _known(session, plan)
     if known:
         progress.say(f"{known.reference} was made by this very request before.")
-        return document(known)
+    return document(known or _made(workspace, plan, progress, crew))
+
+
+def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress: Progress) -> models.Backbone:
+    """The root of a lineage: `row` itself, the newest that was derived from it, or one derived now.
+
+    Args:
+        pruned: the share of its weights that a new root frees for tasks to come.
+
+    Raises:
+        InputError: nothing can be learnt from its event log.
+        Interrupted: stopped by a signal; the run can be resumed.
+    """
+    if row.pruned:
+        return row
+    with workspace.registry.read() as session:
+        outdated = erasures.unlearnable(session)
+        grown = [other for other in backbones.every(session) if other.pruned and other.parent_id == row.id]
+    if found := [other for other in grown if other.reference not in outdated]:
+        return found[-1]
+    root = _made(workspace, Plan.root(row, pruned), progress, ALONE)
+    progress.say(
+        f"{root.reference} is the root of a lineage: {row.reference} with {pruned:.0%} of its weights freed "
+        "and the rest trained on."
+    )
+    return root
+
+
+def _made(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
     job = Job.begin(workspace, plan)
-    with running(workspace, "pretrain", name, plan.to_json(), AGAIN) as run:
-        return document(_trained(workspace, plan, job, run, progress, crew))
+    with running(workspace, "pretrain", plan.name, plan.to_json(), AGAIN) as run:
+        return _trained(workspace, plan, job, run, progress, crew)
 
 
 def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = ALONE) -> dict[str, Any]:
@@ -82,6 +110,7 @@ def _known(session: Session, plan: Plan) -> models.Backbone | None:
         for row in backbones.every(session)
         if (row.name, row.event_log_id, row.architecture, row.config) == wanted
         and row.reference not in outdated
+        and not row.pruned
     ]
     return made[-1] if made else None
 
@@ -99,6 +128,7 @@ def _trained(
         "valid": {"loss": best.valid_loss, **best.metrics},
         "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
+        **({"pruned": plan.pruned} if job.root else {}),
     }
     faults.reach("backbone.pretrain:trained")
     row = _register(workspace, plan, run, job, metrics)
@@ -119,7 +149,8 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
 def _register(
     workspace: Workspace, plan: Plan, run: models.Run, job: Job, metrics: dict[str, Any]
 ) -> models.Backbone:
-    tensors = {name: tensor.contiguous() for name, tensor in job.model.state_dict().items()}
+    root = job.root.tensors() if job.root else {}
+    tensors = {name: tensor.contiguous() for name, tensor in (job.model.state_dict() | root).items()}
     with job.forgotten.keeping(workspace):
         weights = workspace.objects.put_bytes(save(tensors))
         faults.reach("backbone.pretrain:stored")
@@ -138,6 +169,7 @@ def _register(
                 vocab_sha256=plan.log.vocab_sha256,
                 metrics=metrics,
                 run_id=run.id,
+                parent_id=plan.parent.id if plan.parent else None,
             )
             runs.finish(session, run.id, metrics)
             return backbones.add(session, row, workspace.actor)

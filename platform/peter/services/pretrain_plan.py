@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
 from sqlalchemy.orm import Session
 
 from peter.config import BackboneConfig, PretrainConfig, from_dict, to_dict
 from peter.data.histories import Histories
 from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.nn.backbone import build_backbone
-from peter.registry import event_logs, models
+from peter.nn.owned import Root
+from peter.registry import backbones, event_logs, models
 from peter.services.forgotten import Forgotten
 from peter.services.logs import open_log
 from peter.services.workspace import Workspace
@@ -26,14 +28,27 @@ class Plan:
     log: models.EventLog
     shape: BackboneConfig
     config: PretrainConfig
+    parent: models.Backbone | None = None  # to be pruned and trained on; None: a fresh body
+    pruned: float = 0.0  # the share of its weights that is freed
+
+    @classmethod
+    def root(cls, parent: models.Backbone, pruned: float) -> "Plan":
+        """To derive the root of a lineage from `parent`, trained on as that was trained."""
+        shape, config = (
+            from_dict(BackboneConfig, parent.architecture),
+            from_dict(PretrainConfig, parent.config),
+        )
+        return cls(parent.name, parent.event_log, shape, config, parent, pruned)
 
     def to_json(self) -> dict[str, Any]:
         """As the run keeps it."""
+        root = {"parent": self.parent.reference, "pruned": self.pruned} if self.parent else {}
         return {
             "name": self.name,
             "log": self.log.reference,
             "shape": to_dict(self.shape),
             "config": to_dict(self.config),
+            **root,
         }
 
     @classmethod
@@ -41,14 +56,17 @@ class Plan:
         """What a run's row holds."""
         shape = from_dict(BackboneConfig, run.params["shape"])
         config = from_dict(PretrainConfig, run.params["config"])
-        return cls(run.params["name"], event_logs.get(session, run.params["log"]), shape, config)
+        log = event_logs.get(session, run.params["log"])
+        parent = backbones.get(session, run.params["parent"]) if "parent" in run.params else None
+        return cls(run.params["name"], log, shape, config, parent, run.params.get("pruned", 0.0))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a plan asks for, in memory: a fresh model and the users by part of the split."""
+    """What a plan asks for, in memory: the model to train and the users by part of the split."""
 
     model: PretrainModel
+    root: Root | None  # what is kept of a model that was pruned
     learn: Histories
     valid: Histories
     test: Histories
@@ -63,4 +81,14 @@ class Job:
         learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
         checked(plan.config, plan.shape.causal, learn, valid)
         body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-        return cls(PretrainModel(body, log.vocabulary.size), learn, valid, test, forgotten)
+        model = PretrainModel(body, log.vocabulary.size)
+        root = _pruned(workspace, plan.parent, model, plan.pruned) if plan.parent else None
+        return cls(model, root, learn, valid, test, forgotten)
+
+
+def _pruned(workspace: Workspace, parent: models.Backbone, model: PretrainModel, share: float) -> Root:
+    """Give `model` the weights that `parent` has, without the smallest. Raises CorruptObject."""
+    model.load_state_dict(load_file(workspace.objects.path(parent.weights_sha256)))
+    root = Root.cut(model.body, share)
+    root.hold(model.body)
+    return root

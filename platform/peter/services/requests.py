@@ -111,7 +111,7 @@ class Request:
         """What the patch is made for."""
         return Setting(
             self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population,
-            self.others, self.older,
+            self.others, self.older, self.base.root,
         )  # fmt: skip
 
     @cached_property

@@ -15,6 +15,7 @@ from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
 from peter.services.batch import make_each
 from peter.services.kinds import choose
+from peter.services.pretrain import root_of
 from peter.services.recipes import DEFAULT_METHOD, Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
@@ -64,7 +65,7 @@ def add_tasks(
         NameTaken: a task exists and has a champion; likewise.
     """
     requests = [
-        _first(workspace, name, labels, column, kind_name, backbone, change, force)
+        _first(workspace, name, labels, column, kind_name, backbone, change, force, progress)
         for name, labels in files.items()
     ]
     _begin(workspace, requests, told)
@@ -81,6 +82,7 @@ def _first(
     backbone: str | None,
     change: Change,
     force: bool,
+    progress: Progress,
 ) -> Request:
     """The request for a task's first version. Raises InputError, NameTaken."""
     how = change.method or DEFAULT_METHOD
@@ -91,6 +93,7 @@ def _first(
         if begun := _unfinished(session, name):
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
+    row = _ground(workspace, row, recipe, progress)
     return Request.read(workspace, name, table, row, recipe, seeds=change.seeds or 1, twin=change.twin)
 
 
@@ -144,7 +147,7 @@ def train_tasks(
             tasks.authorise(patch.task, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else None
     table = read_labels(labels, column) if labels else None
-    requests = [following(workspace, champion, change, table, row) for champion in champions]
+    requests = [following(workspace, champion, change, progress, table, row) for champion in champions]
     again = "peter task train --all .."
     return {"tasks": make_each(workspace, requests, promote, address, again, progress)}
 
@@ -153,6 +156,7 @@ def following(
     workspace: Workspace,
     champion: models.Patch,
     change: Change,
+    progress: Progress,
     table: LabelTable | None = None,
     row: models.Backbone | None = None,
 ) -> Request:
@@ -160,7 +164,17 @@ def following(
     _require_deployable(champion.task.name, change.method or champion.method)
     recipe = Recipe.after(champion, change.method, change.settings, change.seed)
     seeds = change.seeds or champion.metrics.get("seeds", {"count": 1})["count"]
+    row = _ground(workspace, row or champion.backbone, recipe, progress)
     return Request.after(workspace, champion, table, recipe, row, seeds, change.twin)
+
+
+def _ground(
+    workspace: Workspace, row: models.Backbone, recipe: Recipe, progress: Progress
+) -> models.Backbone:
+    """That backbone, or the root of the lineage on it for a method that appends to one."""
+    if not method_of(recipe.method).rooted:
+        return row
+    return root_of(workspace, row, recipe.options.pruned, progress)
 
 
 def _require_deployable(name: str, method: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter import faults
-from peter.methods import read_by
+from peter.methods import method, read_by
 from peter.progress import Progress
 from peter.registry import aliases, erasures, lineage, models, patches, runs, tasks
 from peter.services import certificates, frozen, gate, patch_objects, verify
@@ -127,6 +127,8 @@ def registered(
             task = tasks.hold(session, tasks.get(session, request.name))
             present = aliases.version(session, task, aliases.CHAMPION)
             lineage.require(session, made.reads)
+            if method(request.recipe.method).rooted:
+                lineage.require_last(session, request.base.id, request.recipe.method, made.reads)
             same = present == made.champion
             stands = made.verdict if same else made.verdict.overtaken(f"{task.name}@{present}")
             label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)

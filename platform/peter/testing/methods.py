@@ -12,6 +12,7 @@ from peter import task
 from peter.config import BackboneConfig, FitConfig, as_option, from_options, types_of
 from peter.data.histories import Histories
 from peter.methods import Examples, Gradient, Method, Setting
+from peter.nn.owned import Root
 from peter.progress import Silent
 from peter.space import ends
 from peter.task import cost
@@ -33,7 +34,8 @@ class MethodContract:
     def setting(self, types: int = 2, seed: int = 0) -> Setting:
         kind = task.kind(self.kind_name)
         labels = [(str(number),) for number in range(types)]
-        return Setting(tiny_body(), ITEMS, kind, kind.schema(labels), seed)
+        body = tiny_body()
+        return Setting(body, ITEMS, kind, kind.schema(labels), seed, root=Root.cut(body, pruned=0.5))
 
     def users(self, types: int = 2, seed: int = 0) -> tuple[Histories, Tensor]:
         """Toy users with their types as targets of the kind."""
@@ -145,6 +147,7 @@ class MethodContract:
 
     def test_the_adapter_config_is_json(self) -> None:
         assert isinstance(self.method.deployable, bool)
+        assert isinstance(self.method.rooted, bool)
         config = self.method.adapter_config(self.method.options(**self.settings))
         assert json.loads(json.dumps(config)) == config
         assert "peft_type" in config

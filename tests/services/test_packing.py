@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from peter.errors import CorruptObject
-from peter.services.item_columns import COLUMNS, learnt, packed, unpacked
+from peter.services.packing import COLUMNS, learnt, packed, unpacked
 
 ITEMS = 10
 
