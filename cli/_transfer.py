@@ -25,6 +25,10 @@ def export(
     with_labels: Annotated[
         bool, typer.Option("--with-labels", help="Also the labels of users: personal data.")
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="With all that it reads of other tasks and its whole backbone in it."),
+    ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -35,7 +39,8 @@ def export(
     """
     from peter.services.exports import export_patch
 
-    show(export_patch(open_workspace(registry, store), version, directory, with_labels), json, _drawn_export)
+    found = export_patch(open_workspace(registry, store), version, directory, with_labels, whole)
+    show(found, json, _drawn_export)
 
 
 def import_(

@@ -23,6 +23,8 @@ from ._options import (
 from ._output import Document, Drawing, facts, minute, show, table
 from ._tree import drawn_tree
 
+BAR, WIDTH = "█", 40
+
 app = noun("Pre-train backbones and look at them.")
 
 
@@ -167,7 +169,8 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_backbone(document: Document) -> Drawing:
-    yield facts({name: value for name, value in document.items() if name not in ("metrics", "read_by")})
+    apart = ("metrics", "read_by", "capacity")
+    yield facts({name: value for name, value in document.items() if name not in apart})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],
@@ -177,6 +180,19 @@ def _drawn_backbone(document: Document) -> Drawing:
     if readers := document.get("read_by"):
         columns = ("patch", "method", "champion")
         yield table(columns, ([row[column] for column in columns] for row in readers))
+    if capacity := document.get("capacity"):
+        yield from _drawn_capacity(capacity)
+
+
+def _drawn_capacity(capacity: Document) -> Drawing:
+    owners = [*capacity["owners"], {"owner": "free", "weights": None, "share": capacity["free"]}]
+    rows = (
+        [row["owner"], row["weights"], f"{row['share']:.1%}", BAR * round(WIDTH * row["share"])]
+        for row in owners
+    )
+    yield table(
+        ["owner", "weights", "share", f"of {capacity['weights']:,}"], rows, right=["weights", "share"]
+    )
 
 
 def _drawn_migrated(document: Document) -> Drawing:

@@ -44,7 +44,7 @@ def trunk(setting: Setting, options: Options) -> OwnedWeights:
             "`peter task add NAME --method prune` derives one."
         )
     line = [older for older in setting.older() if older.method == NAME]
-    claims = [_claim(older, setting.root.kept, options.reads) for older in line]
+    claims = [claim(older, setting.root.kept, options.reads) for older in line]
     made = OwnedWeights(
         setting.body,
         setting.root,
@@ -59,7 +59,7 @@ def trunk(setting: Setting, options: Options) -> OwnedWeights:
     return made
 
 
-def _claim(older: Older, weights: Iterable[str], used: bool) -> Claim:
+def claim(older: Older, weights: Iterable[str], used: bool) -> Claim:
     """What an older task owns; it does so, too, where its values are not used."""
     tensors = older.tensors()
     places = {name: f"trunk.values.{key(name)}" for name in weights}

@@ -17,6 +17,7 @@ from peter.nn.view import Grafted
 Freed = Literal["kept", "zeroed", "reinitialised"]
 LEAST = 0.02  # of all weights; with fewer free ones a task has nothing to learn with
 MOST = torch.iinfo(torch.int8).max  # owners that a map can tell apart
+ROOT, FREED = "kept.", "freed."  # in front of a weight's name in a stored backbone: what `Root` says of it
 KEPT = ":kept"  # behind the name of a vector: a bit for each of its numbers, whether it is more than a 0
 
 
@@ -37,19 +38,18 @@ class Root:
 
     def tensors(self) -> dict[str, Tensor]:
         """As a file holds them."""
-        bits = {f"kept.{name}": to_bytes(mask.flatten()) for name, mask in self.kept.items()}
-        return {**bits, **{f"freed.{name}": values for name, values in self.freed.items()}}
+        bits = {ROOT + name: to_bytes(mask.flatten()) for name, mask in self.kept.items()}
+        return {**bits, **{FREED + name: values for name, values in self.freed.items()}}
 
     @classmethod
     def of(cls, stored: Mapping[str, Tensor], body: Backbone) -> "Root | None":
         """The inverse of `tensors` among those of a stored backbone; None for one that was not pruned."""
         state = body.state_dict()
-        names = [name.removeprefix("kept.") for name in stored if name.startswith("kept.")]
+        names = [name.removeprefix(ROOT) for name in stored if name.startswith(ROOT)]
         kept = {
-            name: from_bytes(stored[f"kept.{name}"], state[name].numel()).view_as(state[name])
-            for name in names
+            name: from_bytes(stored[ROOT + name], state[name].numel()).view_as(state[name]) for name in names
         }
-        return cls(kept, {name: stored[f"freed.{name}"] for name in names}) if names else None
+        return cls(kept, {name: stored[FREED + name] for name in names}) if names else None
 
     def hold(self, body: Backbone) -> None:
         """Set what is freed of a body to 0, and keep every step of an optimizer from changing that."""
@@ -203,7 +203,7 @@ def _start(root: Root, name: str, freed: Freed, seed: int) -> Tensor:
     """What free entries of a weight begin with; of the others anything."""
     start = torch.zeros(root.kept[name].shape)
     if freed == "reinitialised":
-        return truncated_normal_(start, seed, name)
+        return truncated_normal_(start, seed, f"owned.{name}")  # other values than the body's own
     if freed == "kept":
         start[~root.kept[name]] = root.freed[name]
     return start

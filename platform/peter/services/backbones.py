@@ -22,7 +22,8 @@ def show_backbone(workspace: Workspace, reference: str) -> dict[str, Any]:
     """One backbone version with its hashes, configuration and metrics, and all that depends on it.
 
     Returns:
-        As `document`, and `parent`, `children` and `read_by`: `[{patch, method, champion}]`.
+        As `document`, and `parent`, `children` and `read_by`: `[{patch, method, champion}]`; of the root of a
+        lineage also what `capacity` gives.
 
     Raises:
         UnknownName: there is none.
@@ -30,12 +31,23 @@ def show_backbone(workspace: Workspace, reference: str) -> dict[str, Any]:
     with workspace.registry.read() as session:
         row = backbones.get(session, reference)
         every, versions = backbones.every(session), lineage.versions(session)
+        here = sorted(version.id for version in versions if version.backbone_id == row.id)
+        line = [session.get_one(models.Patch, version) for version in here] if row.pruned else []
     return {
         **document(row),
         "parent": next((other.reference for other in every if other.id == row.parent_id), None),
         "children": [other.reference for other in every if other.parent_id == row.id],
         "read_by": [_leaf(version) for version in versions if version.backbone_id == row.id],
+        **({"capacity": _capacity(workspace, row, line)} if row.pruned else {}),
     }
+
+
+def _capacity(workspace: Workspace, row: models.Backbone, patches: Sequence[models.Patch]) -> dict[str, Any]:
+    from peter.methods import method  # torch, for those who need it
+    from peter.services.capacity import capacity
+
+    line = [patch for patch in patches if method(patch.method).rooted]
+    return capacity(workspace.objects, row, line)
 
 
 def tree(workspace: Workspace, reference: str | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Exporting a version of a task: a directory that another registry with the same backbone can import."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,21 @@ from peter import __version__, faults
 from peter.errors import InputError
 from peter.registry import models, patches
 from peter.registry.objects import hashed
-from peter.services import patch_directory
+from peter.services import certificates, frozen, patch_directory, patch_objects
 from peter.services.card import card
 from peter.services.patch_directory import CARD, CONFIG, FORMAT, LABELS, SHEET, WEIGHTS, Sheet
+from peter.services.standalone import standalone
 from peter.services.workspace import Workspace
 
 
-def export_patch(workspace: Workspace, reference: str, directory: Path, with_labels: bool) -> dict[str, Any]:
+def export_patch(
+    workspace: Workspace, reference: str, directory: Path, with_labels: bool, whole: bool = False
+) -> dict[str, Any]:
     """Write a version of a task, its champion if none is named, into a new directory, wholly or not at all.
 
     Args:
         with_labels: also what the label file said of whom: personal data.
+        whole: with all that it reads and all of its backbone in it, so that it needs no other patch.
 
     Returns:
         `{patch, directory, files: {name: sha256}, sensitive, labels}`; `labels` tells whether they are in it.
@@ -31,16 +36,18 @@ def export_patch(workspace: Workspace, reference: str, directory: Path, with_lab
     """
     with workspace.registry.read() as session:
         row = patches.get(session, reference)
-    _require_whole(row)
+    _require_fit(row, whole)
     if with_labels and not row.label_set.users:
         raise InputError(f"{row.reference} was imported without its labels; leave out --with-labels.")
     with patch_directory.new(directory, private=with_labels) as begun:
-        shutil.copyfile(workspace.objects.path(row.weights_sha256), begun / WEIGHTS)
+        shown = (
+            _whole(workspace, row, begun / WEIGHTS) if whole else _as_it_is(workspace, row, begun / WEIGHTS)
+        )
         if with_labels:
             (begun / LABELS).write_bytes(workspace.objects.read(row.label_set.sha256))
-        (begun / CONFIG).write_bytes(patch_directory.config_bytes(row.config["adapter"]))
+        (begun / CONFIG).write_bytes(patch_directory.config_bytes(shown.config["adapter"]))
         (begun / CARD).write_text(card(row), encoding="utf-8")
-        sheet = _sheet(row, {path.name: hashed(path) for path in sorted(begun.iterdir())})
+        sheet = _sheet(row, shown, {path.name: hashed(path) for path in sorted(begun.iterdir())})
         (begun / SHEET).write_bytes(sheet.encode())
         faults.reach("task.export:written")
     return {
@@ -52,12 +59,44 @@ def export_patch(workspace: Workspace, reference: str, directory: Path, with_lab
     }
 
 
-def _require_whole(row: models.Patch) -> None:
+@dataclass(frozen=True)
+class _Shown:
+    """What a directory says of how its patch came to be."""
+
+    method: str
+    config: dict[str, Any]
+    request_sha256: str
+
+
+def _as_it_is(workspace: Workspace, row: models.Patch, weights: Path) -> _Shown:
+    shutil.copyfile(workspace.objects.path(row.weights_sha256), weights)
+    return _Shown(row.method, row.config, row.request_sha256)
+
+
+def _whole(workspace: Workspace, row: models.Patch, weights: Path) -> _Shown:
+    """Raises InputError for a patch that cannot stand alone, PeterError where it answers otherwise then."""
+    base = frozen.load(workspace, row.backbone)
+    alone = standalone(patch_objects.load(workspace.objects, row, base), row.reference)
+    certificates.check(base, alone.patch, row.certificate, row.reference)
+    adapter = patch_objects.adapter_config(alone, base)
+    weights.write_bytes(patch_objects.encode(alone, adapter))
+    seeds = row.metrics.get("seeds", {"count": 1})["count"]
+    request = alone.recipe.identity(_labels_sha256(row), base.sha256, seeds)
+    return _Shown(alone.recipe.method, patch_objects.row_config(alone, adapter), request)
+
+
+def _labels_sha256(row: models.Patch) -> str:
+    """Of the labels that it learnt from, wherever they are."""
+    return str(row.label_set.report.get("withheld", row.label_set.sha256))
+
+
+def _require_fit(row: models.Patch, whole: bool) -> None:
     """Raises InputError for a version that would not answer elsewhere as it does here, or ought not to."""
     name = row.reference
-    if row.reads:
+    if row.reads and not whole:
         raise InputError(
-            f"{name} reads other patches and does not stand alone; export what it reads instead."
+            f"{name} reads other patches and does not stand alone; export it with --whole, "
+            "which puts in what it reads."
         )
     if row.state != "ready":
         raise InputError(f"{name} waits to be trained again; do so with `peter task train {row.task.name}`.")
@@ -65,9 +104,8 @@ def _require_whole(row: models.Patch) -> None:
         raise InputError(f"{name} has no certificate; make its next version with `peter task train`.")
 
 
-def _sheet(row: models.Patch, files: dict[str, str]) -> Sheet:
+def _sheet(row: models.Patch, shown: _Shown, files: dict[str, str]) -> Sheet:
     assert row.certificate is not None
-    labels = row.label_set.report
     return Sheet(
         format=FORMAT,
         program=f"peter {__version__}",
@@ -76,16 +114,16 @@ def _sheet(row: models.Patch, files: dict[str, str]) -> Sheet:
         owner=row.task.owner,
         description=row.task.description,
         sensitive=row.task.sensitive,
-        method=row.method,
-        config=row.config,
+        method=shown.method,
+        config=shown.config,
         fit=row.fit,
-        request_sha256=row.request_sha256,
+        request_sha256=shown.request_sha256,
         metrics=row.metrics,
         certificate=row.certificate,
         backbone=row.backbone.reference,
         backbone_sha256=row.backbone.weights_sha256,
         vocab_sha256=row.backbone.vocab_sha256,
-        labels_sha256=labels.get("withheld", row.label_set.sha256),
-        labels=labels,
+        labels_sha256=_labels_sha256(row),
+        labels=row.label_set.report,
         files=files,
     )

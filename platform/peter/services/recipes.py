@@ -87,12 +87,16 @@ class Recipe:
 
         What it does better is negative transfer (ANT, Peng et al., 2023).
         """
-        options = method(TWIN).options()
+        return self.by(TWIN)
+
+    def by(self, name: str) -> "Recipe":
+        """The same by another method, with its own defaults only where the two have no option in common."""
+        options = method(name).options()
         shared = {option.name for option in fields(options)} & {
             option.name for option in fields(self.options)
         }
         options = replace(options, **{name: getattr(self.options, name) for name in shared})
-        return replace(self, method=TWIN, options=options)
+        return replace(self, method=name, options=options)
 
     def wide_alone(self) -> "Recipe | None":
         """The wide term without the deep part; None where the options know no such parts, or it is this."""

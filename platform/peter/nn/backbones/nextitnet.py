@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from peter.config import BackboneConfig
 from peter.errors import InputError
 from peter.nn.backbone import PAD
-from peter.nn.blocks import ResidualBlock, mask
+from peter.nn.blocks import PreActivationBlock, ResidualBlock, mask
 from peter.nn.graft import Graft, Ungrafted
 from peter.nn.init import initialise
 
@@ -20,18 +20,22 @@ class NextItNet(nn.Module):
     sees 121 events.
     """
 
-    def __init__(self, config: BackboneConfig, items: int, seed: int | None) -> None:
+    def __init__(
+        self,
+        config: BackboneConfig,
+        items: int,
+        seed: int | None,
+        block: type[ResidualBlock | PreActivationBlock] = ResidualBlock,
+    ) -> None:
         super().__init__()
         _check(config)
-        self.config = config
+        self.config, self.block = config, block
         self.channels, self.max_length, self.causal = config.channels, config.max_length, config.causal
         self.sites, self.levels = 2 * config.blocks, config.blocks + 1
         table = torch.empty(items, config.channels)
         self.item_embedding: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=PAD)
         self.blocks = nn.ModuleList(
-            ResidualBlock(
-                config.channels, config.kernel, config.dilations[b % len(config.dilations)], config.causal
-            )
+            block(config.channels, config.kernel, config.dilations[b % len(config.dilations)], config.causal)
             for b in range(config.blocks)
         )
         initialise(self, seed)
@@ -73,7 +77,7 @@ class NextItNet(nn.Module):
 
     def fresh(self, seed: int) -> Self:
         """The same architecture with random values of its own, frozen as this one is."""
-        other = type(self)(self.config, self.item_embedding.num_embeddings, seed)
+        other = type(self)(self.config, self.item_embedding.num_embeddings, seed, self.block)
         return other.to(self.device).requires_grad_(self.item_embedding.weight.requires_grad)
 
     def site_norm(self, site: int) -> nn.LayerNorm:
