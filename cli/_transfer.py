@@ -27,7 +27,7 @@ def export(
     ] = False,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="With all that it reads of other tasks and its whole backbone in it."),
+        typer.Option("--whole", help="With all that it reads of other tasks in it."),
     ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,

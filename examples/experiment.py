@@ -104,21 +104,48 @@ class Records:
         for cell in missing:
             splits.setdefault((cell.data, cell.salt, *cell.backbone), []).append(cell)
         chunks = [some[at : at + CHUNK] for some in splits.values() for at in range(0, len(some), CHUNK)]
-        if chunks:
-            with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-                list(pool.map(_pretrained, [self.root] * len(splits), [some[0] for some in splits.values()]))
-                waiting = [pool.submit(_measured, self.root, chunk) for chunk in chunks]
-                for done, finished in enumerate(as_completed(waiting), 1):
-                    for record in finished.result():
-                        self._keep(record)
-                    print(f"{done} of {len(chunks)} parts measured", flush=True)
-        self.used |= {tuple(self.known[cell.key]["made"]) for cell in cells}
+        self.gather(_measured, chunks, [some[0] for some in splits.values()], jobs)
+        self._use(cells)
         return [{**self.known[cell.key], "label": cell.contender.label, "cell": cell} for cell in cells]
+
+    def each(
+        self, work: Callable[[Path, Any], Record], wanted: Sequence[Any], backbones: Sequence[Cell], jobs: int
+    ) -> list[Record]:
+        """A record for each of `wanted`, made by `work` of `root` and that; first the cells' backbones."""
+        missing = list({item.key: item for item in wanted if item.key not in self.known}.values())
+        self.gather(partial(_one, work), missing, backbones if missing else (), jobs)
+        self._use(wanted)
+        return [self.known[item.key] for item in wanted]
+
+    def gather(
+        self,
+        work: Callable[[Path, Any], Sequence[Record]],
+        parts: Sequence[Any],
+        backbones: Sequence[Cell],
+        jobs: int,
+    ) -> None:
+        """Let processes pre-train the cells' backbones, then measure part after part; keep the records."""
+        if not parts:
+            return
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            list(pool.map(pretrained, [self.root] * len(backbones), backbones))
+            waiting = [pool.submit(work, self.root, part) for part in parts]
+            for done, finished in enumerate(as_completed(waiting), 1):
+                for record in finished.result():
+                    self._keep(record)
+                print(f"{done} of {len(parts)} parts measured", flush=True)
+
+    def _use(self, items: Sequence[Any]) -> None:
+        self.used |= {tuple(self.known[item.key]["made"]) for item in items}
 
     def _keep(self, record: Record) -> None:
         self.known[record["key"]] = record
         with self.path.open("a") as file:
             file.write(f"{json.dumps(record)}\n")
+
+
+def _one(work: Callable[[Path, Any], Record], root: Path, item: Any) -> list[Record]:
+    return [work(root, item)]
 
 
 @cache
@@ -143,30 +170,35 @@ def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None
         (folder / "ready").touch()
 
 
+def opened(root: Path, data: str) -> Workspace:
+    """The workspace of a data set that was prepared."""
+    return Workspace.open(_url(root / data))
+
+
 def _url(folder: Path) -> str:
     return f"sqlite:///{folder}/.peter/registry.db"
 
 
-def _pretrained(root: Path, cell: Cell) -> str:
+def pretrained(root: Path, cell: Cell) -> str:
     """The name of the cell's backbone, which is made if it is not there."""
     shape, config = from_options(cell.backbone, BackboneConfig(), PretrainConfig(threads=1, salt=cell.salt))
     name = f"b{hashlib.sha256(repr((shape, config)).encode()).hexdigest()[:12]}"
-    workspace = Workspace.open(_url(root / cell.data))
+    workspace = opened(root, cell.data)
     pretrain(workspace, "log", name, shape, config, Silent())
     workspace.registry.dispose()
     return name
 
 
 def _measured(root: Path, cells: Sequence[Cell]) -> list[Record]:
-    backbone = _pretrained(root, cells[0])
-    workspace = Workspace.open(_url(root / cells[0].data))
+    backbone = pretrained(root, cells[0])
+    workspace = opened(root, cells[0].data)
     records = [_record(workspace, root, backbone, cell) for cell in cells]
     workspace.registry.dispose()
     return records
 
 
 def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Record:
-    request = _request(workspace, root, backbone, cell)
+    request = requested(workspace, root, backbone, cell)
     users = _fewer(request.users, cell)
     begin = time.perf_counter()
     patch = method(request.recipe.method).build(request.setting, request.recipe.options)
@@ -195,7 +227,8 @@ def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Reco
     }
 
 
-def _request(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Request:
+def requested(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Request:
+    """What a cell asks for on a backbone."""
     with workspace.registry.read() as session:
         row = backbones.get(session, backbone)
     table = read_labels(root / cell.data / f"{cell.task}.csv")

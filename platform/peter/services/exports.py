@@ -41,7 +41,9 @@ def export_patch(
         raise InputError(f"{row.reference} was imported without its labels; leave out --with-labels.")
     with patch_directory.new(directory, private=with_labels) as begun:
         shown = (
-            _whole(workspace, row, begun / WEIGHTS) if whole else _as_it_is(workspace, row, begun / WEIGHTS)
+            _whole(workspace, row, begun / WEIGHTS)
+            if whole and row.reads
+            else _as_it_is(workspace, row, begun / WEIGHTS)
         )
         if with_labels:
             (begun / LABELS).write_bytes(workspace.objects.read(row.label_set.sha256))
