@@ -39,9 +39,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
 READERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ExpertsReading": ("experts", {}),
     "ExpertsOfOne": ("experts", {"most": 1, "blocks": "1:2", "insertion": "serial1"}),
+    "MaskReading": ("mask", {}),
 }
 OLDER = [
-    champion(name, MethodContract().setting(), seed) for seed, name in enumerate(("peter", "lora", "experts"))
+    champion(name, MethodContract().setting(), seed)
+    for seed, name in enumerate(("peter", "mask", "lora", "experts"))
 ]
 # A random body's last position is noise; `TestLearning` gives it a trained one.
 HARD = {
