@@ -3,7 +3,7 @@
 from typing import Any
 
 from peter import methods, plugins
-from peter.testing import MethodContract
+from peter.testing import MethodContract, champion
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off where nothing else is said
     "PeterPaper": (
@@ -35,6 +35,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
     "ProbeLast": ("probe", {"readout": "head+tail", "history": "all"}),
     "LsaFew": ("lsa", {"components": 3}),
 }
+# Beside champions of other tasks, random ones, which teach nothing.
+READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ExpertsReading": ("experts", {}),
+    "ExpertsOfOne": ("experts", {"most": 1, "blocks": "1:2", "insertion": "serial1"}),
+    "MaskReading": ("mask", {}),
+}
+OLDER = [
+    champion(name, MethodContract().setting(), seed)
+    for seed, name in enumerate(("peter", "mask", "lora", "experts"))
+]
 # A random body's last position is noise; `TestLearning` gives it a trained one.
 HARD = {
     title for title, (_, settings) in VARIANTS.items() if settings.get("readout") in ("last", "head+tail")
@@ -55,10 +65,11 @@ for name in ("peter", "bag", "probe", "lsa"):  # outputs of low rank, several an
     globals()[contract.__name__] = contract
     del contract
 
-for title, (name, settings) in VARIANTS.items():
+for title, (name, settings) in (VARIANTS | READERS).items():
     method = methods.method(name)
     alone = {"wide": False} if hasattr(method.options, "wide") else {}
     members = {"method": method, "settings": {**alone, **settings}, "learns": title not in HARD}
+    members["older"] = OLDER if title in READERS else []
     contract = type(f"Test{title}", (MethodContract,), members)
     globals()[contract.__name__] = contract
     del contract

@@ -21,6 +21,7 @@ from peter.methods._pool import Part, pooled, solved
 from peter.methods._wide import counted, idf, wide_term
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
+from peter.nn.experts import Experts
 from peter.nn.init import generator, truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
@@ -202,6 +203,7 @@ class Deep:
     descent: Callable[[DeepPatch, Offsets], Sequence[Phase]] = field(default=once)
     deployable: bool = True
     rooted: bool = False
+    experts: Callable[[Any], Experts] | None = None  # the low-rank directions of a trunk, for others to read
 
     def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
         return (

@@ -8,6 +8,7 @@ from peter.config import BackboneConfig
 from peter.methods import Setting
 from peter.methods._choices import span
 from peter.methods._deep import Deep, DeepOptions, rates
+from peter.nn.experts import of_deltas
 from peter.nn.lowrank import LowRankGraft
 from peter.space import Choice, Domain
 
@@ -37,4 +38,4 @@ def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
     return {**rates(shape), "rank": Choice(ranks), "alpha": Choice((4.0, 8.0, 16.0, 32.0))}
 
 
-plugin = Deep(Options, trunk, peft, domains)
+plugin = Deep(Options, trunk, peft, domains, experts=of_deltas)

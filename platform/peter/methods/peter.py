@@ -8,6 +8,7 @@ from peter.config import BackboneConfig
 from peter.methods import Setting
 from peter.methods._choices import bottleneck, span
 from peter.methods._deep import Deep, DeepOptions, rates
+from peter.nn.experts import of_patches
 from peter.nn.patch import PatchGraft
 from peter.space import Choice, Domain
 
@@ -62,4 +63,4 @@ def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
     }
 
 
-plugin = Deep(Options, trunk, peft, domains)
+plugin = Deep(Options, trunk, peft, domains, experts=of_patches)

@@ -26,6 +26,11 @@ class LowRankDelta(nn.Module):
         truncated_normal_(self.down.weight, seed, name)
         nn.init.zeros_(self.up.weight)
 
+    def narrow(self, x: Tensor) -> Tensor:
+        """(alpha / R) A * x."""
+        down: Tensor = self.down(x)  # [L, B, R]
+        return self.scale * down
+
     def forward(self, x: Tensor) -> Tensor:
         delta = F.linear(self.down(x), self.up.weight.to(x.dtype))  # [L, B, C]
         return self.scale * delta

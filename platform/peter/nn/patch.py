@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,58 +41,44 @@ class ModelPatch(nn.Module):
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
+    def narrow(self, h: Tensor) -> Tensor:
+        """phi(W_down h + b_down) of h [..., C]."""
+        d = F.linear(h, self.down.weight.to(h.dtype), self.down.bias.to(h.dtype))
+        return self.activation(d)  # [..., D]
+
     def delta(self, h: Tensor) -> Tensor:
         """What the patch adds to h [..., C]."""
-        d = self.activation(F.linear(h, self.down.weight.to(h.dtype), self.down.bias.to(h.dtype)))  # [..., D]
-        return F.linear(d, self.up.weight.to(h.dtype), self.up.bias.to(h.dtype))  # [..., C]
+        return F.linear(self.narrow(h), self.up.weight.to(h.dtype), self.up.bias.to(h.dtype))  # [..., C]
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.delta(h)
 
 
-Hook = Callable[[ModelPatch, Tensor, Tensor], Tensor]  # patch, what went in, what came out
-
-
-def _nothing(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
-    return y
-
-
-def _in_series(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
-    return y + patch.delta(y)
-
-
-def _beside(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
-    return y + (x + patch.delta(x))
-
-
-def _delta_beside(patch: ModelPatch, x: Tensor, y: Tensor) -> Tensor:
-    return y + patch.delta(x)
-
-
 @dataclass(frozen=True)
 class Insertion:
-    """Where the patches of a block sit: at which of its two sites, before LayerNorm or after the ReLU."""
+    """Where low-rank deltas sit in a block: at which of its two sites, and between what."""
 
     sites: tuple[int, ...]
-    inside: Hook = _nothing
-    outside: Hook = _nothing
+    place: Literal["inside", "outside"] = "inside"  # before LayerNorm, or after the ReLU
+    beside: bool = False  # reads what went into the sub-layer, not what came out
+    identity: bool = False  # and adds it, as MP(h) does
 
 
 # PeterRec, figure 3; C1 and C2 are a block's convolutions, z = ReLU(LN1(C1 x)) where nothing else is said,
 # and y = x + ReLU(LN2(C2 z)).
 INSERTIONS: Mapping[str, Insertion] = {
     # (b) z = ReLU(LN1(MP1(C1 x))); y = x + ReLU(LN2(MP2(C2 z)))
-    "serial2": Insertion((0, 1), inside=_in_series),
+    "serial2": Insertion((0, 1)),
     # (c) as the figure has it: y = x + MP(ReLU(LN2(C2 z)))
-    "serial1": Insertion((1,), outside=_in_series),
+    "serial1": Insertion((1,), "outside"),
     # (c) as the authors' code has it: y = x + ReLU(LN2(MP(C2 z)))
-    "serial1-inner": Insertion((1,), inside=_in_series),
+    "serial1-inner": Insertion((1,)),
     # (d) z = ReLU(LN1(C1 x + MP1(x))); y = x + ReLU(LN2(C2 z + MP2(z))); a fresh MP(x) is x, not 0
-    "parallel": Insertion((0, 1), inside=_beside),
+    "parallel": Insertion((0, 1), beside=True, identity=True),
     # (d) with MP(x) - x in place of MP(x)
-    "parallel-delta": Insertion((0, 1), inside=_delta_beside),
+    "parallel-delta": Insertion((0, 1), beside=True),
     # (e) z = ReLU(LN1(C1 x)) + MP1(x); y = x + ReLU(LN2(C2 z)) + MP2(z)
-    "parallel-after": Insertion((0, 1), outside=_beside),
+    "parallel-after": Insertion((0, 1), "outside", beside=True, identity=True),
 }
 
 
@@ -132,10 +118,10 @@ class PatchGraft(nn.Module):
         return x
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return self._at(site, self.insertion.inside, x, y)
+        return self._at(site, "inside", x, y)
 
     def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return self._at(site, self.insertion.outside, x, y)
+        return self._at(site, "outside", x, y)
 
     def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
         if str(site) not in self.norms:
@@ -144,12 +130,13 @@ class PatchGraft(nn.Module):
         assert isinstance(own, nn.LayerNorm)
         return own
 
-    def _at(self, site: int, hook: Hook, x: Tensor, y: Tensor) -> Tensor:
-        if str(site) not in self.patches:
+    def _at(self, site: int, place: str, x: Tensor, y: Tensor) -> Tensor:
+        if place != self.insertion.place or str(site) not in self.patches:
             return y
         patch = self.patches[str(site)]
         assert isinstance(patch, ModelPatch)
-        return hook(patch, x, y)
+        delta = patch.delta(x if self.insertion.beside else y)
+        return y + (x + delta if self.insertion.identity else delta)
 
 
 def require_blocks(blocks: range | None, body: Backbone) -> range:

@@ -5,7 +5,7 @@ class TestMine(MethodContract):
 """
 
 from peter.testing.kinds import TaskKindContract
-from peter.testing.methods import MethodContract
+from peter.testing.methods import MethodContract, champion
 from peter.testing.toys import ITEMS, fingerprint, tiny_body, toy_users
 
-__all__ = ["ITEMS", "MethodContract", "TaskKindContract", "fingerprint", "tiny_body", "toy_users"]
+__all__ = ["ITEMS", "MethodContract", "TaskKindContract", "champion", "fingerprint", "tiny_body", "toy_users"]

@@ -1,6 +1,7 @@
 """What every method must keep."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from peter import task
-from peter.config import BackboneConfig, FitConfig, as_option, from_options, types_of
+from peter.config import BackboneConfig, FitConfig, as_option, from_options, to_dict, types_of
 from peter.data.histories import Histories
-from peter.methods import Examples, Gradient, Method, Setting
+from peter.methods import Examples, Gradient, Method, Older, Setting, read_by
+from peter.methods import method as method_of
 from peter.nn.owned import Root
 from peter.progress import Silent
 from peter.space import ends
@@ -22,20 +24,34 @@ from peter.training.fit import fit, predict
 Fitted = dict[int, tuple[Setting, nn.Module]]  # what a patch is made for, and the patch
 
 
+def champion(name: str, setting: Setting, seed: int = 0, **settings: Any) -> Older:
+    """Another task's champion of a method, with numbers drawn as if it were trained, for others to read."""
+    options = method_of(name).options(**settings)
+    patch = method_of(name).build(setting, options)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in patch.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    tensors = {key: tensor.detach().clone() for key, tensor in patch.state_dict().items()}
+    sha256 = fingerprint(tensors)
+    return Older(seed, f"task{seed}@1", "champion", name, to_dict(options), sha256, lambda: tensors)
+
+
 class MethodContract:
     """Set `method`; `settings` changes its options, `kind_name` the task that it is tried on."""
 
     method: Method
     settings: dict[str, Any] = {}  # noqa: RUF012 - replaced by subclasses, never changed
     kind_name = "classification"
+    older: Sequence[Older] = ()  # what a method that reads others finds there
     learns = True  # sixty users on a random body are enough to beat the prior
     config = FitConfig(epochs=2, batch_users=16, weight_decay=0.1, threads=1)
 
     def setting(self, types: int = 2, seed: int = 0) -> Setting:
         kind = task.kind(self.kind_name)
         labels = [(str(number),) for number in range(types)]
-        body = tiny_body()
-        return Setting(body, ITEMS, kind, kind.schema(labels), seed, root=Root.cut(body, pruned=0.5))
+        body, schema = tiny_body(), kind.schema(labels)
+        root = Root.cut(body, pruned=0.5)
+        return Setting(body, ITEMS, kind, schema, seed, older=lambda: self.older, root=root)
 
     def users(self, types: int = 2, seed: int = 0) -> tuple[Histories, Tensor]:
         """Toy users with their types as targets of the kind."""
@@ -85,6 +101,20 @@ class MethodContract:
             for value in ends(domain):
                 options, _ = from_options([as_option(key, value)], *plain)
                 self.method.build(setting, options)
+
+    def test_what_it_reads_is_what_it_would_choose_of_that_alone(self) -> None:
+        """So a registered patch is built again as it was, whatever came after it."""
+        setting = self.setting()
+        reads = read_by(self.build(setting))
+        assert read_by(self.build(replace(setting, older=lambda: reads))) == reads
+        assert all(older in self.older for older in reads)
+
+    def test_what_it_reads_stays_as_it_was(self, tasks: Fitted) -> None:
+        _, patch = tasks[2]
+        for older in read_by(patch):
+            assert fingerprint(dict(older.tensors())) == older.sha256
+            theirs = {tensor.data_ptr() for tensor in older.tensors().values()}
+            assert not theirs & {tensor.data_ptr() for tensor in patch.state_dict().values()}
 
     def test_every_user_gets_an_answer(self, tasks: Fitted) -> None:
         """Also one without any event."""
