@@ -89,7 +89,7 @@ def test_a_stage_changes_what_is_its_own_alone() -> None:
         assert moved["train"][name][owner == 0].any()
         assert not moved["retrain"][name][owner > 0].any()
         kept = torch.zeros_like(owner, dtype=torch.bool).flatten()
-        kept[trunk.weights[name].free[trunk.masks[name]]] = True
+        kept[trunk.weights[name].free[trunk.mask(name)]] = True
         assert torch.equal(moved["retrain"][name] & ~kept.view_as(owner), torch.zeros_like(owner).bool())
         assert moved["retrain"][name].any()
 

@@ -165,7 +165,6 @@ class OwnedWeights(nn.Module):
             everything = torch.ones_like(start, dtype=torch.bool)
             self.values.register_buffer(key(name) + KEPT, to_bytes(everything))
         self.copies = OwnTensors({name: state[name] for name in _small(body, norms, biases)})
-        self.masks: dict[str, Tensor] = {}  # [N] M_t of each weight, once it is drawn
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
         return Grafted(body, own={**self.copies.tensors(), **dict(self.effective())}, token=token)
@@ -174,9 +173,13 @@ class OwnedWeights(nn.Module):
         """Each weight as this owner uses it."""
         for name, weight in self.weights.items():
             values: Tensor = self.values.get_parameter(key(name))
-            if name in self.masks:
-                values = values * self.masks[name]  # so that no gradient reaches what is freed
+            if self.training:
+                values = values * self.mask(name)  # so that no gradient reaches what is freed
             yield name, weight.owned.scatter(0, weight.free, values).view(weight.shape)
+
+    def mask(self, name: str) -> Tensor:
+        """M_t [N] of a weight: which of the entries that were free are this owner's."""
+        return from_bytes(self.values.get_buffer(key(name) + KEPT), len(self.weights[name].free))
 
     @torch.no_grad()
     def prune(self) -> None:
@@ -184,14 +187,13 @@ class OwnedWeights(nn.Module):
         for name, weight in self.weights.items():
             mask = strongest(self.values.get_parameter(key(name)), weight.kept)
             self.values.get_buffer(key(name) + KEPT).copy_(to_bytes(mask))
-            self.masks[name] = mask
         self.restore()
 
     @torch.no_grad()
     def restore(self) -> None:
         """Set what is freed to 0."""
-        for name, mask in self.masks.items():
-            self.values.get_parameter(key(name)).mul_(mask)
+        for name in self.weights:
+            self.values.get_parameter(key(name)).mul_(self.mask(name))
 
     def whole(self, body: Backbone) -> OwnTensors:
         """The same trunk, needing no older owner: every tensor of the body as this one uses it."""
