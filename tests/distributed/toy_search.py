@@ -1,6 +1,6 @@
 """A search that costs nothing, as a program: what it found is printed as JSON.
 
-python toy_search.py DIRECTORY TRIALS PROPOSER SECONDS_AN_EPOCH [TIME_BUDGET]
+python toy_search.py DIRECTORY TRIALS PROPOSER SECONDS_AN_EPOCH [TIME_BUDGET [FAILING_WORD]]
 """
 
 import json

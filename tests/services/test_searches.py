@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from peter.distributed.trial import Epoch
-from peter.distributed.tune import Outcome
+from peter.distributed.tune import Outcome, Standing
 from peter.errors import PeterError
 from peter.progress import Bar
 from peter.registry import models, patches, runs, trials
@@ -61,20 +60,21 @@ def test_a_trial_is_kept_once_however_often_it_begins(workspace: Workspace) -> N
     watcher = Watcher.of(workspace, run, bar, "log_loss", None)
     watcher.started("1", {"x": 1})
     watcher.started("2", {"x": 2})
-    for epoch in (Epoch(0.9, 0.9), Epoch(0.4, 0.9), Epoch(0.5, 0.5), Epoch(0.7, 0.5)):  # 0.4 was luck
-        watcher.reported("1", epoch)
+    curve = [0.9, 0.4, 0.5, 0.7]
+    for epoch, kept in enumerate((0.9, 0.9, 0.5, 0.5), 1):  # 0.4 was luck
+        watcher.reported("1", Standing({"x": 1}, curve[:epoch], kept))
     assert rows(workspace, run)["1"] == ("running", {"score": 0.5, "curve": [0.9, 0.4, 0.5, 0.7]})
     assert (bar.done, bar.note) == (0, "best log_loss 0.5000, 2 running, 0 stopped early")
     watcher.ended("1", early=True, error=None)
     assert (bar.done, bar.note) == (1, "best log_loss 0.5000, 1 running, 1 stopped early")
-    watcher.reported("2", Epoch(0.6, 0.6))
+    watcher.reported("2", Standing({"x": 2}, [0.6], 0.6))
 
     again, second = Noted(), Watcher.of(workspace, run, Noted(), "log_loss", None)
     assert second.finished == {"1"}
     again = second.bar
     second.started("2", {"x": 2})
     assert rows(workspace, run)["2"] == ("running", None)
-    second.reported("2", Epoch(0.4, 0.4))
+    second.reported("2", Standing({"x": 2}, [0.4], 0.4))
     second.ended("2", early=False, error="unexpected ValueError")
     second.ended("3", early=False, error=None)  # the time was up before it began
     assert rows(workspace, run) == {
@@ -90,7 +90,7 @@ def test_a_trial_that_begins_again_after_its_end_is_no_longer_done(workspace: Wo
     watcher = Watcher.of(workspace, run, bar, "log_loss", 100.0)
     for _ in range(2):  # Ray's state may be older than the registry's
         watcher.started("1", {"x": 1})
-        watcher.reported("1", Epoch(0.5, 0.5))
+        watcher.reported("1", Standing({"x": 1}, [0.5], 0.5))
         assert bar.done == 0
         watcher.ended("1", early=False, error=None)
     assert bar.done == 1
@@ -139,10 +139,10 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     assert (recipe.fit.learning_rate, recipe.fit.epochs, recipe.fit.seed) == (0.05, 2, 3)
     assert (recipe.options.dropout, recipe.options.wide) == (0.5, False)
     assert recipe.kind.label_smoothing == 0.1  # type: ignore[attr-defined]
-    curve = list(scores(context, config))
+    curve = list(scores(context, config, None))
     assert len(curve) == 4  # the head, and the patches before their first epoch and after two
-    assert curve != list(scores(context, {**config, "learning_rate": 1e-4}))
-    assert curve == list(scores(context, config))
-    cautious = list(scores(context, {**config, "caution": 1e9}))
+    assert curve != list(scores(context, {**config, "learning_rate": 1e-4}, None))
+    assert curve == list(scores(context, config, None))
+    cautious = list(scores(context, {**config, "caution": 1e9}, None))
     assert [epoch.score for epoch in cautious] == [epoch.score for epoch in curve]
     assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better
