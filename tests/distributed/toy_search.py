@@ -13,19 +13,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peter.schedule import in_force, read
 from peter.space import Choice, LogUniform, Uniform, Whole
 
 if TYPE_CHECKING:
     from peter.distributed.trial import Epoch
+    from peter.distributed.tune import Standing
+    from peter.training.checkpoint import Checkpoint
 
-EPOCHS = 4
+EPOCHS, LONG = 4, 18
 SPACE = {"x": Uniform(0.0, 1.0), "rate": LogUniform(1e-4, 1e-1), "n": Whole(1, 3), "word": Choice(("a", "b"))}
+CHANGING = {"word": Choice(("a", "b")), "learning_rate": Uniform(0.1, 10.0), "dropout": Choice((0.1, 0.3))}
 
 
-def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator["Epoch"]:
+def scores(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: "Checkpoint | None"
+) -> Iterator["Epoch"]:
     """Better epoch by epoch, where no fault is asked for."""
     from peter.distributed.trial import Epoch
+    from peter.training.checkpoint import Checkpoint
 
+    if "learning_rate" in config:
+        yield from descent(context, config, saved)
+        return
     kept = 9.0
     for epoch in range(EPOCHS):
         time.sleep(context["pause"])
@@ -35,7 +45,25 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator["E
             _die(Path(context["directory"]))
         score = config["x"] + 1 / (1 + epoch)
         kept = kept if epoch == EPOCHS - 1 else score  # the last one is luck
-        yield Epoch(score, kept)
+        yield Epoch(score, kept, lambda: Checkpoint({}, {}))
+
+
+def descent(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: "Checkpoint | None"
+) -> Iterator["Epoch"]:
+    """Falls each epoch by the rate of that epoch."""
+    from peter.distributed.trial import Epoch
+    from peter.training.checkpoint import Checkpoint
+
+    state = saved.state if saved else {"epoch": 0, "level": 0.0}
+    level, changes = state["level"], read(config.get("schedule", ""))
+    for epoch in range(state["epoch"] + 1, LONG + 1):
+        time.sleep(context["pause"])
+        if epoch == LONG - 2:
+            _die(Path(context["directory"]))
+        level -= {**config, **in_force(changes, epoch)}["learning_rate"]
+        left = {"epoch": epoch, "level": level, "word": config["word"]}
+        yield Epoch(level, level, lambda left=left: Checkpoint({}, left))  # type: ignore[misc]
 
 
 def _die(directory: Path) -> None:
@@ -54,8 +82,8 @@ class Told:
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         self._write("started", name, dict(config))
 
-    def reported(self, name: str, epoch: "Epoch") -> None:
-        self._write("reported", name, epoch.score)
+    def reported(self, name: str, standing: "Standing") -> None:
+        self._write("reported", name, vars(standing))
 
     def ended(self, name: str, early: bool, error: str | None) -> None:
         self._write("ended", name, error)
@@ -78,7 +106,8 @@ def main() -> None:
 
     directory, trials, proposer, pause, *more = sys.argv[1:]
     budget, fail = ([*more, "", ""])[:2]
-    plan = Search(SPACE, proposer, int(trials), EPOCHS, 7, float(budget) if budget else None, 2)
+    space, epochs = (CHANGING, LONG) if proposer == "pbt" else (SPACE, EPOCHS)
+    plan = Search(space, proposer, int(trials), epochs, 7, float(budget) if budget else None, 2)
     context = {"pause": float(pause), "fail": fail, "directory": directory}
     observer = Told(Path(directory) / "told.jsonl")
     with cluster(None):

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -158,7 +159,7 @@ class _Descent:
         tensors = {
             **prefixed("patch", copied(self.patch)),
             **prefixed("best", self.best),
-            **prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            **prefixed("optimizer", deepcopy(optimizer_tensors(self.optimizer))),
             "start": self.start,
             **({} if self.offsets is None else {"offsets": self.offsets}),
         }
