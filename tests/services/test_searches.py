@@ -2,20 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+import torch
 
+from peter.distributed.trial import Trainable
 from peter.distributed.tune import Outcome, Standing
 from peter.errors import PeterError
-from peter.progress import Bar
+from peter.progress import Bar, Silent
 from peter.registry import models, patches, runs, trials
 from peter.services import searches
+from peter.services.fitting import fitted
 from peter.services.recipes import Recipe
+from peter.services.requests import Request
 from peter.services.searches import Plan, Watcher, changed, scores, searched
 from peter.services.workspace import Address, Workspace
+from peter.task import cost
 
 SPACE = {
     "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
@@ -146,3 +152,51 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     cautious = list(scores(context, {**config, "caution": 1e9}, None))
     assert [epoch.score for epoch in cautious] == [epoch.score for epoch in curve]
     assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better
+
+
+def trained(trial: Trainable, steps: int) -> dict[str, Any]:
+    """What a trial says after so many steps."""
+    for _ in range(steps):
+        said = trial.step()
+    return said
+
+
+def test_a_trial_that_takes_over_another_s_state_is_one_fit_by_a_schedule(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    context = {"workspace": asdict(Address.of(workspace)), "patch": "gender@1", "seed": 3}
+    made = type("Search1", (Trainable,), {"start": staticmethod(scores), "context": context})
+    lasting = {"epochs": 5, "patience": 5, "caution": 0.0, "reduction": 4}
+    config = {**lasting, "learning_rate": 0.01, "dropout": 0.3}
+    donor = made(config)
+    before = trained(donor, 5)  # two phases that are solved, the start, and two epochs
+    donor.save_checkpoint(str(tmp_path))
+    theirs = trained(donor, 3)
+
+    other = made({**config, "reduction": 8})
+    assert other.reset({**config, "learning_rate": 0.05, "dropout": 0.1})  # as Ray does: donor's, changed
+    other.load_checkpoint(str(tmp_path))
+    ours = trained(other, 3)
+    assert ours["recipe"] == {**config, "schedule": "3:dropout=0.1,3:learning_rate=0.05"}
+    assert ours["curve"][:5] == theirs["curve"][:5] == before["curve"]
+    assert ours["curve"][5:] != theirs["curve"][5:]
+    assert trained(other, 1)["done"]
+
+    assert other.reset(config)
+    other.load_checkpoint(str(tmp_path))
+    assert trained(other, 3) == {**theirs, "recipe": {**config, "schedule": ""}}
+
+    whole = list(scores(context, ours["recipe"], None))
+    assert [epoch.score for epoch in whole] == ours["curve"]
+    assert whole[-1].kept == ours["score"]
+    with workspace.registry.read() as session:
+        patch = patches.get(session, "gender")
+    recipe = changed(Recipe.of(patch), ours["recipe"], 3)
+    recipe = replace(recipe, fit=replace(recipe.fit, threads=1))
+    request = Request.after(workspace, patch, recipe=recipe)
+    again = fitted(recipe, request.setting, request.users, Silent())
+    valid = request.users.valid
+    metrics = request.kind.metrics(
+        again.outputs(valid.histories), valid.targets, torch.ones(1, len(valid.targets))
+    )
+    assert cost(request.kind, metrics).item() == pytest.approx(ours["score"], rel=1e-12)
