@@ -36,6 +36,36 @@ def test_tuning_registers_its_trials_and_a_version_of_each_task(place: Path) -> 
     assert kept == before["files"]
 
 
+SPACE = """
+epochs = [10]
+patience = [10]
+caution = [0.0]
+reduction = [4, 8]
+learning_rate = {low = 1e-3, high = 1e-1, log = true}
+dropout = [0.0, 0.2, 0.4]
+"""
+
+
+@pytest.mark.slow
+def test_a_population_s_best_schedule_becomes_a_version(place: Path) -> None:
+    (place / "space.toml").write_text(SPACE)
+    words = ["tune", "gender", "--search", "pbt", "--trials", "4", "--space", "space.toml", "--json"]
+    done = peter(place, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tuned,) = json.loads(done.stdout)["tasks"]
+    assert (tuned["trials"], tuned["planned"], tuned["time_up"]) == (4, 4, False)
+    after = everything(place)
+    tried = [trial for trial in after["trial"] if trial["run_id"] == tuned["run"]]
+    assert [trial["state"] for trial in tried] == ["done"] * 4
+    assert {len(trial["metrics"]["curve"]) for trial in tried} == {2 + 11}  # solved phases, start, epochs
+    assert any(trial["config"]["schedule"] for trial in tried)
+    best = min(tried, key=lambda trial: (trial["metrics"]["score"], trial["name"]))
+    (new,) = (row for row in after["patch"] if row["version"] == tuned["version"] == 2)
+    chosen = {"schedule": "", **new["config"]["options"], **new["fit"]}
+    assert {key: chosen[key] for key in best["config"]} == best["config"]
+    assert not list((place / ".peter/store/runs").glob("*/*/*/checkpoint_*"))
+
+
 def _kept(after: dict[str, Any], tuned: dict[str, Any]) -> None:
     """The registry has the trials of a task's run, and its best as a version."""
     trials = [trial for trial in after["trial"] if trial["run_id"] == tuned["run"]]

@@ -31,6 +31,7 @@ from peter.space import Choice, Domain, LogUniform, Space, Whole
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
 REDUCTION = 3  # of the trials that reach a rung, one in so many goes on
 LOSSES = 2  # workers that may die under one trial before it is given up
+CHECKPOINTS = 6  # of a trial; who takes one over does so before its donor has made so many more
 
 PBT = "pbt"
 PROPOSERS: Mapping[str, Callable[[int], Any]] = {
@@ -144,9 +145,17 @@ def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tu
             verbose=0,
             callbacks=[watched],
             failure_config=FailureConfig(max_failures=LOSSES),
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=CHECKPOINTS, checkpoint_frequency=0, checkpoint_at_end=False
+            ),
         ),
     )
+
+
+def tidy(directory: Path) -> None:
+    """Remove the half-trained patches of a search that nobody will go on with."""
+    for checkpoint in directory.glob("*/*/checkpoint_*"):
+        shutil.rmtree(checkpoint)
 
 
 def _scheduled(plan: Search) -> dict[str, Any]:
