@@ -154,6 +154,15 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better
 
 
+def test_a_search_of_rates_begins_without_the_recipe_s_own_schedule(workspace: Workspace) -> None:
+    with workspace.registry.read() as session:
+        recipe = Recipe.of(patches.get(session, "gender")).changed({"schedule": "2:dropout=0.1"})
+    assert changed(recipe, {"reduction": 4}, 3).fit.schedule == "2:dropout=0.1"
+    assert changed(recipe, {"dropout": 0.3}, 3).fit.schedule == ""
+    followed = {"dropout": 0.3, "schedule": "4:dropout=0.2"}
+    assert changed(recipe, followed, 3).fit.schedule == "4:dropout=0.2"
+
+
 def trained(trial: Trainable, steps: int) -> dict[str, Any]:
     """What a trial says after so many steps."""
     for _ in range(steps):
