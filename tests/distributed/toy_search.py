@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ def scores(
 ) -> Iterator["Epoch"]:
     """Better epoch by epoch, where no fault is asked for."""
     from peter.distributed.trial import Epoch
-    from peter.training.checkpoint import Checkpoint
 
     if "learning_rate" in config:
         yield from descent(context, config, saved)
@@ -45,7 +45,7 @@ def scores(
             _die(Path(context["directory"]))
         score = config["x"] + 1 / (1 + epoch)
         kept = kept if epoch == EPOCHS - 1 else score  # the last one is luck
-        yield Epoch(score, kept, lambda: Checkpoint({}, {}))
+        yield Epoch(score, kept, state)  # nobody asks for one
 
 
 def descent(
@@ -53,17 +53,22 @@ def descent(
 ) -> Iterator["Epoch"]:
     """Falls each epoch by the rate of that epoch."""
     from peter.distributed.trial import Epoch
-    from peter.training.checkpoint import Checkpoint
 
-    state = saved.state if saved else {"epoch": 0, "level": 0.0}
-    level, changes = state["level"], read(config.get("schedule", ""))
-    for epoch in range(state["epoch"] + 1, LONG + 1):
+    begun = saved.state if saved else {"epoch": 0, "level": 0.0}
+    level, changes = begun["level"], read(config.get("schedule", ""))
+    for epoch in range(begun["epoch"] + 1, LONG + 1):
         time.sleep(context["pause"])
         if epoch == LONG - 2:
             _die(Path(context["directory"]))
         level -= {**config, **in_force(changes, epoch)}["learning_rate"]
-        left = {"epoch": epoch, "level": level, "word": config["word"]}
-        yield Epoch(level, level, lambda left=left: Checkpoint({}, left))  # type: ignore[misc]
+        yield Epoch(level, level, partial(state, epoch=epoch, level=level))
+
+
+def state(**values: Any) -> "Checkpoint":
+    """A checkpoint without tensors; torch is loaded where one is asked for."""
+    from peter.training.checkpoint import Checkpoint
+
+    return Checkpoint({}, values)
 
 
 def _die(directory: Path) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ray import tune
 
 from peter.errors import PeterError, kept
 from peter.schedule import followed
-from peter.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:  # torch is loaded by the trials that need it
+    from peter.training.checkpoint import Checkpoint
 
 SCORE = "score"  # of the state that the trial would end with; lower is better
 EPOCH = "epoch_score"  # of the newest epoch
@@ -31,10 +33,10 @@ class Epoch:
 
     score: float
     kept: float  # of the epoch that stands, which need not be the luckiest
-    checkpoint: Callable[[], Checkpoint] = field(compare=False)  # its state has the `epoch`, or is empty
+    checkpoint: Callable[[], "Checkpoint"] = field(compare=False)  # its state has the `epoch`, or is empty
 
 
-Start = Callable[[Mapping[str, Any], Mapping[str, Any], Checkpoint | None], Iterator[Epoch]]
+Start = Callable[[Mapping[str, Any], Mapping[str, Any], "Checkpoint | None"], Iterator[Epoch]]
 
 
 class Trainable(tune.Trainable):
@@ -57,7 +59,7 @@ class Trainable(tune.Trainable):
         self._begin(dict(new_config), None)
         return True
 
-    def _begin(self, recipe: dict[str, Any], saved: Checkpoint | None) -> None:
+    def _begin(self, recipe: dict[str, Any], saved: "Checkpoint | None") -> None:
         self._recipe, self._epochs = recipe, type(self).start(self.context, recipe, saved)
 
     def step(self) -> dict[str, Any]:
@@ -80,6 +82,8 @@ class Trainable(tune.Trainable):
         replace(saved, state=state).write(Path(checkpoint_dir) / FILE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
+        from peter.training.checkpoint import Checkpoint
+
         saved = Checkpoint.read(Path(checkpoint_dir) / FILE)
         fit = saved.state["fit"]
         if not fit:
