@@ -20,7 +20,7 @@ from peter.config import BackboneConfig, PretrainConfig, to_dict
 from peter.distributed.cluster import cluster
 from peter.distributed.jobs import each, in_order
 from peter.distributed.trial import SCORE, Epoch
-from peter.distributed.tune import Search, search
+from peter.distributed.tune import Search, Standing, search
 from peter.progress import Silent
 from peter.registry import patches
 from peter.services import train
@@ -29,6 +29,7 @@ from peter.services.pretrain import pretrain
 from peter.services.scoring import Chunk, Wanted, score
 from peter.services.workspace import Address, Workspace
 from peter.space import Uniform
+from peter.training.checkpoint import Checkpoint
 
 TRIALS = 16
 ITEMS = 1_170_000  # of 64 channels: 300 MB
@@ -40,16 +41,18 @@ class Unwatched:
     """An observer who is not interested."""
 
     def started(self, name: str, config: Mapping[str, Any]) -> None: ...
-    def reported(self, name: str, epoch: Epoch) -> None: ...
+    def reported(self, name: str, standing: Standing) -> None: ...
     def ended(self, name: str, early: bool, error: str | None) -> None: ...
 
 
-def trial(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Epoch]:
+def trial(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: Checkpoint | None = None
+) -> Iterator[Epoch]:
     """The shortest trial that uses torch."""
     import torch
 
     score = float(torch.tensor(config["x"]))
-    yield Epoch(score, score)
+    yield Epoch(score, score, lambda: Checkpoint({}, {}))
 
 
 def as_function(config: dict[str, Any]) -> None:

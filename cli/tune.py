@@ -28,8 +28,11 @@ NamesArgument = Annotated[
 ]
 TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="Configurations to try for each task.")]
 SearchOption = Annotated[
-    Literal["optuna", "random"],
-    typer.Option("--search", help="Who proposes them; ASHA stops the hopeless ones in either case."),
+    Literal["optuna", "random", "pbt"],
+    typer.Option(
+        "--search",
+        help="Who proposes them, ASHA stopping the hopeless ones; or population based training of all.",
+    ),
 ]
 SpaceOption = Annotated[
     Path | None,
@@ -72,6 +75,9 @@ def tune(
     The best configuration found is trained again and registered as the next version of its task. A line of
     a space file is a key of --set with what it may be: `reduction = [4, 8]`, or
     `dropout = {low = 0.0, high = 0.5}`, or `learning_rate = {low = 1e-4, high = 1e-2, log = true}`.
+
+    With --search pbt, trials that fall behind go on from the state of those that lead, by other values of
+    learning_rate, weight_decay and dropout. What the best has followed is its version's --set schedule.
     """
     odd = given(context) - RESUMED
     if resume is not None and odd:

@@ -34,6 +34,7 @@ FLOORS = {
     "peter.faults": 0,
     "peter.plugins": 0,
     "peter.progress": 0,
+    "peter.schedule": 0,
     "peter.space": 0,
     "peter": 0,
 }
@@ -81,6 +82,7 @@ THIRD_PARTY = {  # where a floor is bound to a library, and to no other
     "peter.faults": set(),
     "peter.plugins": set(),
     "peter.progress": set(),
+    "peter.schedule": set(),
     "peter.space": set(),
 }
 

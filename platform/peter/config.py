@@ -5,10 +5,13 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from peter import schedule
 from peter.errors import InputError, SchemaMismatch, UnknownName
+
+LATER = "later"  # marks a field that came after configs were stored: its default says what they meant
 
 Config = TypeVar("Config")
 
@@ -63,17 +66,25 @@ class FitConfig:
     caution: float = 1.0  # standard errors by which an epoch must beat the state before the first one
     seed: int = 0
     threads: int = 2
+    schedule: str = field(default="", metadata={LATER: True})  # settings that change: see `peter.schedule`
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_users=1, threads=1)
         _require(self, learning_rate=0, weight_decay=0, caution=0, seed=0)
+        usual = schedule.written(schedule.read(self.schedule))  # one spelling, as it is part of a request
+        object.__setattr__(self, "schedule", usual)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON values, tuples as lists, keys in the order of the fields."""
+    """Plain JSON values, tuples as lists, keys in the order of the fields.
+
+    A field that is `LATER` is left out where it has its default, so that a request keeps its hash.
+    """
+    unsaid = {key for key, default in _later(type(config)).items() if getattr(config, key) == default}
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(config).items()
+        if key not in unsaid
     }
 
 
@@ -83,6 +94,7 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
     Raises:
         SchemaMismatch: a field is missing or unknown; today's default for it need not be what was meant then.
     """
+    values = {**_later(kind), **values}
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if odd := sorted(fields ^ values.keys()):
         raise SchemaMismatch(
@@ -136,6 +148,11 @@ def _require(config: Any, **least: float) -> None:
         value = getattr(config, key)
         if not low <= value < math.inf:
             raise InputError(f"{key}={value} cannot be used; give {key}={low} or more.")
+
+
+def _later(kind: type[Any]) -> dict[str, Any]:
+    """The defaults of the fields that older configs lack."""
+    return {field.name: field.default for field in dataclasses.fields(kind) if LATER in field.metadata}
 
 
 def _types(config: Any) -> dict[str, Any]:

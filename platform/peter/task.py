@@ -77,7 +77,7 @@ class TaskKind(Protocol):
         """Scalar mean over users of [B, K] against [B, ...]."""
 
     def learner(self, targets: Tensor, schema: Schema, seed: int) -> Loss:
-        """The loss to descend, for these training targets; what it draws comes from `seed` alone."""
+        """The loss to descend for an epoch, for these training targets; it draws by `seed` alone."""
 
     def prior(self, targets: Tensor, schema: Schema) -> Tensor:
         """The outputs [K] of knowing nothing but the training labels: the majority baseline."""

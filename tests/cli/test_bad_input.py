@@ -84,6 +84,11 @@ WORDS = {
     "no epochs": ([*ADD, "gender.csv", "--set", "epochs=0"], "give epochs=1 or more"),
     "no threads": ([*ADD, "gender.csv", "--set", "threads=0"], "give threads=1 or more"),
     "no learning rate": ([*ADD, "gender.csv", "--set", "learning_rate=nan"], "give learning_rate=0 or more"),
+    "no schedule": ([*ADD, "gender.csv", "--set", "schedule=0.1"], "such as schedule=5:learning_rate=0.0003"),
+    "a schedule of what is not there": (
+        [*ADD, "gender.csv", "--method", "probe", "--set", "schedule=2:dropout=0.1"],
+        "method probe does not have",
+    ),
     "a bottleneck too narrow": ([*ADD, "gender.csv", "--set", "reduction=9"], "reduction=9 cannot be used"),
     "blocks that are not there": ([*ADD, "gender.csv", "--set", "blocks=1:9"], "Blocks 1 to 8"),
     "no such event log": (["backbone", "pretrain", "click"], "did you mean clicks?"),

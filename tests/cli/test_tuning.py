@@ -61,6 +61,16 @@ def test_a_space_that_cannot_be_searched(refused, place: Path, text: str, said: 
 
 
 @pytest.mark.parametrize(
+    "text", ["reduction = [4, 8]", 'dropout = [0.1, 0.2]\nschedule = ["", "2:dropout=0.3"]']
+)
+def test_a_space_that_no_population_can_follow(refused, place: Path, text: str) -> None:
+    (place / "space.toml").write_text(text)
+    sentence = refused("gender", "--space", "space.toml", "--search", "pbt")
+    assert "space.toml must vary something that a population changes" in sentence
+    assert "--search optuna" in sentence
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--space", "nosuch.toml"], "nosuch.toml cannot be read"),

@@ -1,6 +1,6 @@
 """A search that costs nothing, as a program: what it found is printed as JSON.
 
-python toy_search.py DIRECTORY TRIALS PROPOSER SECONDS_AN_EPOCH [TIME_BUDGET]
+python toy_search.py DIRECTORY TRIALS PROPOSER SECONDS_AN_EPOCH [TIME_BUDGET [FAILING_WORD]]
 """
 
 import json
@@ -10,22 +10,32 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peter.schedule import in_force, read
 from peter.space import Choice, LogUniform, Uniform, Whole
 
 if TYPE_CHECKING:
     from peter.distributed.trial import Epoch
+    from peter.distributed.tune import Standing
+    from peter.training.checkpoint import Checkpoint
 
-EPOCHS = 4
+EPOCHS, LONG = 4, 18
 SPACE = {"x": Uniform(0.0, 1.0), "rate": LogUniform(1e-4, 1e-1), "n": Whole(1, 3), "word": Choice(("a", "b"))}
+CHANGING = {"word": Choice(("a", "b")), "learning_rate": Uniform(0.1, 10.0), "dropout": Choice((0.1, 0.3))}
 
 
-def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator["Epoch"]:
+def scores(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: "Checkpoint | None"
+) -> Iterator["Epoch"]:
     """Better epoch by epoch, where no fault is asked for."""
     from peter.distributed.trial import Epoch
 
+    if "learning_rate" in config:
+        yield from descent(context, config, saved)
+        return
     kept = 9.0
     for epoch in range(EPOCHS):
         time.sleep(context["pause"])
@@ -35,7 +45,30 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator["E
             _die(Path(context["directory"]))
         score = config["x"] + 1 / (1 + epoch)
         kept = kept if epoch == EPOCHS - 1 else score  # the last one is luck
-        yield Epoch(score, kept)
+        yield Epoch(score, kept, state)  # nobody asks for one
+
+
+def descent(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: "Checkpoint | None"
+) -> Iterator["Epoch"]:
+    """Falls each epoch by the rate of that epoch."""
+    from peter.distributed.trial import Epoch
+
+    begun = saved.state if saved else {"epoch": 0, "level": 0.0}
+    level, changes = begun["level"], read(config.get("schedule", ""))
+    for epoch in range(begun["epoch"] + 1, LONG + 1):
+        time.sleep(context["pause"])
+        if epoch == LONG - 2:
+            _die(Path(context["directory"]))
+        level -= {**config, **in_force(changes, epoch)}["learning_rate"]
+        yield Epoch(level, level, partial(state, epoch=epoch, level=level))
+
+
+def state(**values: Any) -> "Checkpoint":
+    """A checkpoint without tensors; torch is loaded where one is asked for."""
+    from peter.training.checkpoint import Checkpoint
+
+    return Checkpoint({}, values)
 
 
 def _die(directory: Path) -> None:
@@ -54,8 +87,8 @@ class Told:
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         self._write("started", name, dict(config))
 
-    def reported(self, name: str, epoch: "Epoch") -> None:
-        self._write("reported", name, epoch.score)
+    def reported(self, name: str, standing: "Standing") -> None:
+        self._write("reported", name, vars(standing))
 
     def ended(self, name: str, early: bool, error: str | None) -> None:
         self._write("ended", name, error)
@@ -78,7 +111,8 @@ def main() -> None:
 
     directory, trials, proposer, pause, *more = sys.argv[1:]
     budget, fail = ([*more, "", ""])[:2]
-    plan = Search(SPACE, proposer, int(trials), EPOCHS, 7, float(budget) if budget else None, 2)
+    space, epochs = (CHANGING, LONG) if proposer == "pbt" else (SPACE, EPOCHS)
+    plan = Search(space, proposer, int(trials), epochs, 7, float(budget) if budget else None, 2)
     context = {"pause": float(pause), "fail": fail, "directory": directory}
     observer = Told(Path(directory) / "told.jsonl")
     with cluster(None):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from peter.config import FitConfig
+from peter.errors import InputError
 from peter.services.recipes import TWIN, Recipe
 from peter.task import kind
 
@@ -39,6 +40,20 @@ def test_the_wide_term_alone_keeps_everything_else(settings: tuple[str, ...], re
 @pytest.mark.parametrize("ours", [recipe("bag"), recipe("probe"), recipe("peter", "deep=off")])
 def test_where_nothing_is_deep_nothing_stands_beside_it(ours: Recipe) -> None:
     assert ours.wide_alone() is None
+
+
+def test_an_old_request_is_still_the_same() -> None:
+    """As hashed before there were schedules; a schedule makes it another."""
+    known = "30f0dda184ef4506d4f4c0acdcf543da127415ca064682480c790c1bf57c9846"
+    assert recipe().identity("labels", "backbone") == known
+    assert recipe("peter", "schedule=").identity("labels", "backbone") == known
+    assert recipe("peter", "schedule=2:dropout=0.1").identity("labels", "backbone") != known
+
+
+@pytest.mark.parametrize("method", ["bag", "probe"])
+def test_a_schedule_changes_what_the_method_has(method: str) -> None:
+    with pytest.raises(InputError, match=f"changes dropout, which method {method} does not have"):
+        recipe(method, "schedule=2:dropout=0.1")
 
 
 def test_several_seeds_are_another_request_and_one_is_not() -> None:

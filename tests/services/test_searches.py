@@ -2,21 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+import torch
 
-from peter.distributed.trial import Epoch
-from peter.distributed.tune import Outcome
+from peter.distributed.trial import Trainable
+from peter.distributed.tune import Outcome, Standing
 from peter.errors import PeterError
-from peter.progress import Bar
+from peter.progress import Bar, Silent
 from peter.registry import models, patches, runs, trials
 from peter.services import searches
+from peter.services.fitting import fitted
 from peter.services.recipes import Recipe
+from peter.services.requests import Request
 from peter.services.searches import Plan, Watcher, changed, scores, searched
 from peter.services.workspace import Address, Workspace
+from peter.task import cost
 
 SPACE = {
     "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
@@ -61,20 +66,21 @@ def test_a_trial_is_kept_once_however_often_it_begins(workspace: Workspace) -> N
     watcher = Watcher.of(workspace, run, bar, "log_loss", None)
     watcher.started("1", {"x": 1})
     watcher.started("2", {"x": 2})
-    for epoch in (Epoch(0.9, 0.9), Epoch(0.4, 0.9), Epoch(0.5, 0.5), Epoch(0.7, 0.5)):  # 0.4 was luck
-        watcher.reported("1", epoch)
+    curve = [0.9, 0.4, 0.5, 0.7]
+    for epoch, kept in enumerate((0.9, 0.9, 0.5, 0.5), 1):  # 0.4 was luck
+        watcher.reported("1", Standing({"x": 1}, curve[:epoch], kept))
     assert rows(workspace, run)["1"] == ("running", {"score": 0.5, "curve": [0.9, 0.4, 0.5, 0.7]})
     assert (bar.done, bar.note) == (0, "best log_loss 0.5000, 2 running, 0 stopped early")
     watcher.ended("1", early=True, error=None)
     assert (bar.done, bar.note) == (1, "best log_loss 0.5000, 1 running, 1 stopped early")
-    watcher.reported("2", Epoch(0.6, 0.6))
+    watcher.reported("2", Standing({"x": 2}, [0.6], 0.6))
 
     again, second = Noted(), Watcher.of(workspace, run, Noted(), "log_loss", None)
     assert second.finished == {"1"}
     again = second.bar
     second.started("2", {"x": 2})
     assert rows(workspace, run)["2"] == ("running", None)
-    second.reported("2", Epoch(0.4, 0.4))
+    second.reported("2", Standing({"x": 2}, [0.4], 0.4))
     second.ended("2", early=False, error="unexpected ValueError")
     second.ended("3", early=False, error=None)  # the time was up before it began
     assert rows(workspace, run) == {
@@ -90,7 +96,7 @@ def test_a_trial_that_begins_again_after_its_end_is_no_longer_done(workspace: Wo
     watcher = Watcher.of(workspace, run, bar, "log_loss", 100.0)
     for _ in range(2):  # Ray's state may be older than the registry's
         watcher.started("1", {"x": 1})
-        watcher.reported("1", Epoch(0.5, 0.5))
+        watcher.reported("1", Standing({"x": 1}, [0.5], 0.5))
         assert bar.done == 0
         watcher.ended("1", early=False, error=None)
     assert bar.done == 1
@@ -139,10 +145,67 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     assert (recipe.fit.learning_rate, recipe.fit.epochs, recipe.fit.seed) == (0.05, 2, 3)
     assert (recipe.options.dropout, recipe.options.wide) == (0.5, False)
     assert recipe.kind.label_smoothing == 0.1  # type: ignore[attr-defined]
-    curve = list(scores(context, config))
+    curve = list(scores(context, config, None))
     assert len(curve) == 4  # the head, and the patches before their first epoch and after two
-    assert curve != list(scores(context, {**config, "learning_rate": 1e-4}))
-    assert curve == list(scores(context, config))
-    cautious = list(scores(context, {**config, "caution": 1e9}))
+    assert curve != list(scores(context, {**config, "learning_rate": 1e-4}, None))
+    assert curve == list(scores(context, config, None))
+    cautious = list(scores(context, {**config, "caution": 1e9}, None))
     assert [epoch.score for epoch in cautious] == [epoch.score for epoch in curve]
     assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better
+
+
+def test_a_search_of_rates_begins_without_the_recipe_s_own_schedule(workspace: Workspace) -> None:
+    with workspace.registry.read() as session:
+        recipe = Recipe.of(patches.get(session, "gender")).changed({"schedule": "2:dropout=0.1"})
+    assert changed(recipe, {"reduction": 4}, 3).fit.schedule == "2:dropout=0.1"
+    assert changed(recipe, {"dropout": 0.3}, 3).fit.schedule == ""
+    followed = {"dropout": 0.3, "schedule": "4:dropout=0.2"}
+    assert changed(recipe, followed, 3).fit.schedule == "4:dropout=0.2"
+
+
+def trained(trial: Trainable, steps: int) -> dict[str, Any]:
+    """What a trial says after so many steps."""
+    for _ in range(steps):
+        said = trial.step()
+    return said
+
+
+def test_a_trial_that_takes_over_another_s_state_is_one_fit_by_a_schedule(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    context = {"workspace": asdict(Address.of(workspace)), "patch": "gender@1", "seed": 3}
+    made = type("Search1", (Trainable,), {"start": staticmethod(scores), "context": context})
+    lasting = {"epochs": 5, "patience": 5, "caution": 0.0, "reduction": 4}
+    config = {**lasting, "learning_rate": 0.01, "dropout": 0.3}
+    donor = made(config)
+    before = trained(donor, 5)  # two phases that are solved, the start, and two epochs
+    donor.save_checkpoint(str(tmp_path))
+    theirs = trained(donor, 3)
+
+    other = made({**config, "reduction": 8})
+    assert other.reset({**config, "learning_rate": 0.05, "dropout": 0.1})  # as Ray does: donor's, changed
+    other.load_checkpoint(str(tmp_path))
+    ours = trained(other, 3)
+    assert ours["recipe"] == {**config, "schedule": "3:dropout=0.1,3:learning_rate=0.05"}
+    assert ours["curve"][:5] == theirs["curve"][:5] == before["curve"]
+    assert ours["curve"][5:] != theirs["curve"][5:]
+    assert trained(other, 1)["done"]
+
+    assert other.reset(config)
+    other.load_checkpoint(str(tmp_path))
+    assert trained(other, 3) == {**theirs, "recipe": {**config, "schedule": ""}}
+
+    whole = list(scores(context, ours["recipe"], None))
+    assert [epoch.score for epoch in whole] == ours["curve"]
+    assert whole[-1].kept == ours["score"]
+    with workspace.registry.read() as session:
+        patch = patches.get(session, "gender")
+    recipe = changed(Recipe.of(patch), ours["recipe"], 3)
+    recipe = replace(recipe, fit=replace(recipe.fit, threads=1))
+    request = Request.after(workspace, patch, recipe=recipe)
+    again = fitted(recipe, request.setting, request.users, Silent())
+    valid = request.users.valid
+    metrics = request.kind.metrics(
+        again.outputs(valid.histories), valid.targets, torch.ones(1, len(valid.targets))
+    )
+    assert cost(request.kind, metrics).item() == pytest.approx(ours["score"], rel=1e-12)

@@ -15,6 +15,7 @@ from peter.nn.backbone import Backbone
 from peter.progress import Silent
 from peter.testing import ITEMS, MethodContract, fingerprint, tiny_body, toy_users
 from peter.training import fit as fitting
+from peter.training.checkpoint import Checkpoint
 from peter.training.fit import EpochReport, fit, predict
 
 CONFIG = FitConfig(epochs=4, batch_users=16, learning_rate=1e-2, weight_decay=0.5, threads=1)
@@ -105,6 +106,25 @@ class TestGradient:
         assert eager.moved.any()
         assert not wary.moved.any()
 
+    def test_a_schedule_holds_from_its_epoch_on(self) -> None:
+        """Nothing moves any more where the rate is 0; the rate of the first epoch is that of the config."""
+        patch, plain = Linear(), Linear()
+        halted = dataclasses.replace(CONFIG, schedule="3:learning_rate=0", caution=0.0)
+        scores = [report.valid_score for report in self.reports(patch, halted)]
+        usual = [report.valid_score for report in self.reports(plain)]
+        assert scores[:3] == usual[:3]
+        assert scores[2] == scores[3] == scores[4] != usual[4]
+
+    @pytest.mark.parametrize("setting", ["learning_rate", "weight_decay"])
+    def test_a_schedule_from_the_first_epoch_is_the_setting_itself(self, setting: str) -> None:
+        scheduled = dataclasses.replace(CONFIG, schedule=f"1:{setting}=0.3")
+        itself = dataclasses.replace(CONFIG, **{setting: 0.3})
+        runs = [
+            [report.valid_score for report in self.reports(Linear(), config)]
+            for config in (scheduled, itself, CONFIG)
+        ]
+        assert runs[0] == runs[1] != runs[2]
+
     def test_patience_ends_it(self) -> None:
         config = dataclasses.replace(CONFIG, learning_rate=1e4, epochs=50, patience=3)
         assert [report.epoch for report in self.reports(Linear(), config)] == [0, 1, 2, 3]
@@ -132,6 +152,60 @@ class TestGradient:
         phase = Gradient("lengths", [patch.moved])
         list(fit(patch, [phase], Examples(histories, targets), none, contract().setting(), CONFIG, Silent()))
         assert not patch.moved.any()
+
+
+class TestLeaving:
+    """A fit of the default method that is left after an epoch, and gone on with elsewhere."""
+
+    CONFIG = dataclasses.replace(CONFIG, epochs=5, patience=9, caution=0.0)
+
+    def setting(self) -> Setting:
+        """With a loss that draws."""
+        made = contract()
+        made.kind_name = "recommendation"
+        setting = made.setting()
+        return dataclasses.replace(setting, kind=dataclasses.replace(setting.kind, objective="bpr"))  # type: ignore[type-var]
+
+    def reports(
+        self, setting: Setting, config: FitConfig, dropout: float = 0.0, saved: Checkpoint | None = None
+    ) -> list[EpochReport]:
+        made, way = contract(), method("peter")
+        made.kind_name = "recommendation"
+        options = way.options(dropout=dropout)
+        patch = way.build(setting, options)
+        phases, found = way.phases(patch, setting, options), []
+        for report in fit(patch, phases, *made.examples(), setting, config, Silent(), saved):
+            left = report.checkpoint()
+            found.append(dataclasses.replace(report, checkpoint=lambda left=left: left))
+        return found
+
+    def told(self, reports: list[EpochReport]) -> list[tuple[float | None, ...]]:
+        return [(report.epoch, report.train_loss, report.valid_score, report.kept) for report in reports]
+
+    def test_a_schedule_of_dropout_is_dropout(self) -> None:
+        setting = self.setting()
+        scheduled = dataclasses.replace(self.CONFIG, schedule="1:dropout=0.5")
+        asked: list[tuple[FitConfig, float]] = [(scheduled, 0.0), (self.CONFIG, 0.5), (self.CONFIG, 0.0)]
+        one, other, none = (self.told(self.reports(setting, *chosen)) for chosen in asked)
+        assert one == other != none
+
+    def test_who_goes_on_by_other_settings_has_followed_a_schedule(self) -> None:
+        """That schedule alone gives the same bits, also of what is drawn: dropout and negatives."""
+        setting = self.setting()
+        before = self.reports(setting, self.CONFIG, 0.3)
+        donor = next(report for report in before if report.epoch == 2)
+        changed = dataclasses.replace(self.CONFIG, schedule="3:dropout=0.1,3:learning_rate=0.02")
+        rest = self.told(self.reports(setting, changed, 0.3, donor.checkpoint()))
+        whole = self.told(self.reports(setting, changed, 0.3))
+        assert rest == whole[-3:] != self.told(before)[-3:]
+        assert whole[:-3] == self.told(before)[:-3]
+
+    def test_patience_counts_epochs_before_it_was_left(self) -> None:
+        setting = self.setting()
+        stuck = dataclasses.replace(self.CONFIG, learning_rate=0.0, patience=2)
+        first, second = (report for report in self.reports(setting, stuck) if report.epoch in (1, 2))
+        assert [report.epoch for report in self.reports(setting, stuck, saved=first.checkpoint())] == [2]
+        assert self.reports(setting, stuck, saved=second.checkpoint()) == []
 
 
 def test_phases_run_in_order() -> None:

@@ -24,16 +24,20 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from peter.distributed.trial import EPOCH, FAULT, SCORE, TRACE, Epoch, Start, trainable
+from peter.distributed.population import population
+from peter.distributed.trial import CURVE, FAULT, RECIPE, SCORE, TRACE, Start, trainable
 from peter.space import Choice, Domain, LogUniform, Space, Whole
 
 GRACE = 5  # epochs before a trial may be stopped: patches show a plateau and then a second rise
 REDUCTION = 3  # of the trials that reach a rung, one in so many goes on
 LOSSES = 2  # workers that may die under one trial before it is given up
+CHECKPOINTS = 6  # of a trial; who takes one over does so before its donor has made so many more
 
+PBT = "pbt"
 PROPOSERS: Mapping[str, Callable[[int], Any]] = {
     "optuna": lambda seed: OptunaSearch(seed=seed),
     "random": lambda seed: BasicVariantGenerator(random_state=seed),
+    PBT: lambda seed: BasicVariantGenerator(random_state=seed),
 }
 
 
@@ -47,14 +51,23 @@ class Search:
     epochs: int  # of a trial at most
     seed: int
     time_budget: float | None  # seconds after which no trial goes on
-    at_once: int  # trials
+    at_once: int  # trials; a population takes turns
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trial stands after an epoch; lower is better."""
+
+    config: dict[str, Any]  # with the schedule that it has followed, if it took over another trial's state
+    curve: list[float]  # of all epochs that led to its state
+    kept: float  # of the epoch that stands
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one trial went."""
 
-    config: dict[str, Any]
+    config: dict[str, Any]  # that leads to its score
     score: float | None  # of the state it ended with; None where it did not finish an epoch
     error: str | None  # why it failed
     lost: bool = False  # its workers died; going on with the search may still finish it
@@ -67,7 +80,7 @@ class Observer(Protocol):
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """A trial began, or began again."""
 
-    def reported(self, name: str, epoch: Epoch) -> None:
+    def reported(self, name: str, standing: Standing) -> None:
         """A trial finished an epoch."""
 
     def ended(self, name: str, early: bool, error: str | None) -> None:
@@ -82,7 +95,9 @@ def search(
     observer: Observer,
     stop: Event,
 ) -> list[Outcome]:
-    """Run the trials of `plan`, ASHA stopping the hopeless ones; go on where `directory` has its state.
+    """Run the trials of `plan`; go on where `directory` has its state.
+
+    ASHA stops the hopeless ones, or in a population they take over the state of those that lead.
 
     The caller is connected to a cluster (see `distributed.cluster`), and may run several searches in threads.
 
@@ -117,19 +132,12 @@ def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tu
         name,
         param_space={key: _domain(value) for key, value in plan.space.items()},
         tune_config=TuneConfig(
-            metric=SCORE,
-            mode="min",
             num_samples=plan.trials,
             search_alg=PROPOSERS[plan.proposer](plan.seed),
-            scheduler=ASHAScheduler(
-                max_t=plan.epochs + GRACE,  # phases without epochs report too: a trial ends by itself
-                grace_period=GRACE,
-                reduction_factor=REDUCTION,
-            ),
-            max_concurrent_trials=plan.at_once,
             time_budget_s=plan.time_budget,
             reuse_actors=True,
             trial_dirname_creator=_name,
+            **_scheduled(plan),
         ),
         run_config=RunConfig(
             name=name,  # no other search's, as Ray gathers all states that begin in one second by it
@@ -137,9 +145,29 @@ def _fresh(plan: Search, directory: Path, name: str, watched: "_Observed") -> Tu
             verbose=0,
             callbacks=[watched],
             failure_config=FailureConfig(max_failures=LOSSES),
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=CHECKPOINTS, checkpoint_frequency=0, checkpoint_at_end=False
+            ),
         ),
     )
+
+
+def tidy(directory: Path) -> None:
+    """Remove the half-trained patches of a search that nobody will go on with."""
+    for checkpoint in directory.glob("*/*/checkpoint_*"):
+        shutil.rmtree(checkpoint)
+
+
+def _scheduled(plan: Search) -> dict[str, Any]:
+    """Who of the trials goes on, and how; a population has its own metric, and all of it is begun."""
+    if plan.proposer == PBT:
+        return {"scheduler": population(plan.space, GRACE, plan.seed)}
+    halving = ASHAScheduler(
+        max_t=plan.epochs + GRACE,  # phases without epochs report too: a trial ends by itself
+        grace_period=GRACE,
+        reduction_factor=REDUCTION,
+    )
+    return {"scheduler": halving, "metric": SCORE, "mode": "min", "max_concurrent_trials": plan.at_once}
 
 
 def has_trials(state: Path) -> bool:
@@ -154,7 +182,8 @@ def has_trials(state: Path) -> bool:
 def _restored(state: Path, name: str, watched: "_Observed") -> Tuner:
     """Unfinished trials begin again: they take minutes, and a half-trained patch is no result.
 
-    Those that lost their workers keep their names, as only those are known to the proposer.
+    In a population they go on from their last checkpoints. Those that lost their workers keep their names,
+    as only those are known to the proposer.
     """
     tuner = Tuner.restore(str(state), name, resume_unfinished=True, resume_errored=True)
     # no public way leads to the callbacks of a restored tuner, and ours cannot be pickled
@@ -176,19 +205,20 @@ class _Observed(Callback):
             raise KeyboardInterrupt
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._observer.started(_name(trial), trial.config)
+        if trial.checkpoint is None:  # else it goes on
+            self._observer.started(_name(trial), trial.config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if EPOCH in result:
-            self._observer.reported(_name(trial), Epoch(result[EPOCH], result[SCORE]))
+        if CURVE in result:
+            self._observer.reported(_name(trial), Standing(result[RECIPE], result[CURVE], result[SCORE]))
         if TRACE in result:
             (self._directory / f"trial-{_name(trial)}.txt").write_text(result[TRACE])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         last = trial.last_result or {}
-        self._observer.ended(_name(trial), EPOCH in last, last.get(FAULT))
+        self._observer.ended(_name(trial), CURVE in last, last.get(FAULT))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._observer.ended(_name(trial), False, "its workers died")
@@ -199,7 +229,7 @@ def _outcome(result: Result) -> Outcome:
     lost, score = result.error is not None, metrics.get(SCORE, math.inf)
     error = "its workers died" if lost else metrics.get(FAULT)
     return Outcome(
-        config=dict(result.config or {}),
+        config=dict(metrics.get(RECIPE) or result.config or {}),
         score=score if math.isfinite(score) else None,
         error=error,
         lost=lost,

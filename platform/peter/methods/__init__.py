@@ -87,7 +87,11 @@ class ClosedForm:
 
 @dataclass(frozen=True)
 class Gradient:
-    """A phase that descends: only `parameters` move; the best validation epoch is kept, or the start."""
+    """A phase that descends: only `parameters` move; the best validation epoch is kept, or the start.
+
+    A search may leave it after any epoch and go on elsewhere, with the patch's state dict, the optimizer's
+    state and the offsets alone: no phase before it runs again.
+    """
 
     name: str
     parameters: Sequence[nn.Parameter]

@@ -21,8 +21,9 @@ from peter.methods._pool import Part, pooled, solved
 from peter.methods._wide import counted, idf, wide_term
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
+from peter.nn.dropout import Dropout
 from peter.nn.experts import Experts
-from peter.nn.init import generator, truncated_normal_
+from peter.nn.init import truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
 from peter.space import Choice, Domain, LogUniform
@@ -105,11 +106,11 @@ class DeepPatch(nn.Module):
             truncated_normal_(self.head.weight, setting.seed, "head.weight")
         if self.tcl is not None:
             truncated_normal_(self.tcl, setting.seed, "tcl")
-        self.dropout, self.seed, self.passes = options.dropout, setting.seed, 0
+        self.dropout = Dropout(options.dropout, setting.seed)
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:
         features = self.standardised(self.read(body, histories))  # [B, F]
-        outputs: Tensor = self.head(self._dropped(features) if self.training else features)  # [B, K]
+        outputs: Tensor = self.head(self.dropout(features))  # [B, K]
         return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
 
     @property
@@ -164,14 +165,6 @@ class DeepPatch(nn.Module):
             self.wide.scale(shares[0])
             self.counted = replace(self.counted, train=shares[0] * self.counted.train)
         self.head.fill(side_by_side([part.found for part in parts], shares[len(counted) :]))
-
-    def _dropped(self, features: Tensor) -> Tensor:
-        """Some features set to 0, by a draw that the seed and the number of the pass decide."""
-        if not self.dropout:
-            return features
-        self.passes += 1
-        draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
-        return features * (draw >= self.dropout).to(features) / (1 - self.dropout)
 
 
 def rates(shape: BackboneConfig) -> Mapping[str, Domain]:

@@ -10,8 +10,13 @@ STD = 0.02
 
 def generator(*key: object) -> torch.Generator:
     """A generator seeded by everything in `key` and by nothing else: (seed, name), (seed, epoch, step) ..."""
+    return torch.Generator().manual_seed(seed_of(*key))
+
+
+def seed_of(*key: object) -> int:
+    """A seed that everything in `key` decides."""
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return int.from_bytes(digest, "big") >> 1
 
 
 @torch.no_grad()

@@ -37,8 +37,9 @@ def update(
     state: str,
     metrics: dict[str, Any] | None = None,
     error: str | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Trial:
-    """Note how a trial stands; metrics that are left out stay as they were.
+    """Note how a trial stands; a config and metrics that are left out stay as they were.
 
     Raises:
         UnknownName: the run has no such trial.
@@ -48,6 +49,7 @@ def update(
         raise UnknownName("trial", name, [other.name for other in of(session, run_id)])
     trial.state, trial.error, trial.heartbeat_at = state, error, utc_now()
     trial.metrics = metrics if metrics is not None else trial.metrics
+    trial.config = config if config is not None else trial.config
     trial.ended_at = None if state in ("pending", "running") else trial.heartbeat_at
     return trial
 

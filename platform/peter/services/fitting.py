@@ -13,6 +13,7 @@ from peter.progress import Progress
 from peter.services.labelled import Labelled
 from peter.services.packing import learnt
 from peter.services.recipes import Recipe
+from peter.training.checkpoint import Checkpoint
 from peter.training.fit import EpochReport, fit, predict
 
 
@@ -42,11 +43,16 @@ class Fitted:
 
 
 def epochs(
-    patch: nn.Module, recipe: Recipe, setting: Setting, users: Labelled, progress: Progress
+    patch: nn.Module,
+    recipe: Recipe,
+    setting: Setting,
+    users: Labelled,
+    progress: Progress,
+    saved: Checkpoint | None = None,
 ) -> Iterator[EpochReport]:
     """Train `patch` in place, one report an epoch; who stops early keeps the best epoch so far."""
     phases = method(recipe.method).phases(patch, setting, recipe.options)
-    return fit(patch, phases, users.train, users.valid, setting, recipe.fit, progress)
+    return fit(patch, phases, users.train, users.valid, setting, recipe.fit, progress, saved)
 
 
 def fitted(recipe: Recipe, setting: Setting, users: Labelled, progress: Progress) -> Fitted:

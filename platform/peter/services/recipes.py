@@ -6,9 +6,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from peter.config import FitConfig, as_option, from_dict, from_options, to_dict, types_of
+from peter.errors import InputError
 from peter.methods import method
 from peter.registry.columns import canonical
 from peter.registry.models import Patch
+from peter.schedule import read
 from peter.task import TaskKind
 from peter.task import kind as kind_of
 
@@ -24,6 +26,14 @@ class Recipe:
     options: Any
     fit: FitConfig
     kind: TaskKind
+
+    def __post_init__(self) -> None:
+        own = {option.name for option in fields(self.options)}
+        if "dropout" not in own and any(change.setting == "dropout" for change in read(self.fit.schedule)):
+            raise InputError(
+                f"schedule={self.fit.schedule} changes dropout, which method {self.method} does not have; "
+                "leave it out."
+            )
 
     @classmethod
     def make(

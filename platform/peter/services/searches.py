@@ -12,16 +12,18 @@ from sqlalchemy.orm import Session
 
 from peter.config import to_dict
 from peter.distributed.trial import Epoch
-from peter.distributed.tune import Outcome, Search, search
+from peter.distributed.tune import Outcome, Search, Standing, search
 from peter.errors import PeterError
 from peter.methods import method
 from peter.progress import Bar, Progress, Silent
 from peter.registry import models, patches, runs, trials
+from peter.schedule import CHANGING, SCHEDULE
 from peter.services.fitting import epochs
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.workspace import Address, Workspace
 from peter.space import Space, ends, from_json
+from peter.training.checkpoint import Checkpoint
 
 AGAIN = "peter tune --resume {run}"
 
@@ -52,7 +54,9 @@ class Plan:
         return Search(space, self.search, self.trials, epochs, self.seed, self.time_budget, at_once)
 
 
-def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Epoch]:
+def scores(
+    context: Mapping[str, Any], config: Mapping[str, Any], saved: Checkpoint | None
+) -> Iterator[Epoch]:
     """One trial in a worker: validation scores, epoch by epoch, of the patch's recipe changed by `config`."""
     place = (Address(**context["workspace"]), context["patch"])
     recipe = changed(_recipe(*place), config, context["seed"])
@@ -60,15 +64,14 @@ def scores(context: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Ep
     kind: Any = recipe.kind
     request = replace(_request(*place, kind), recipe=recipe)
     patch = method(recipe.method).build(request.setting, recipe.options)
-    kept = math.inf
-    for report in epochs(patch, recipe, request.setting, request.users, Silent()):
-        kept = report.valid_score if report.best else kept
-        yield Epoch(report.valid_score, kept)
+    for report in epochs(patch, recipe, request.setting, request.users, Silent(), saved):
+        yield Epoch(report.valid_score, report.kept, report.checkpoint)
 
 
 def changed(recipe: Recipe, config: Mapping[str, Any], seed: int) -> Recipe:
-    """The recipe of a trial."""
-    return recipe.changed(config).seeded(seed)
+    """The recipe of a trial; where it varies what may be scheduled, the recipe's own schedule goes."""
+    own = {SCHEDULE: ""} if config.keys() & set(CHANGING) else {}
+    return recipe.changed({**own, **config}).seeded(seed)
 
 
 def searched(
@@ -114,7 +117,7 @@ class Watcher:
     bar: Bar
     metric: str
     deadline: float = math.inf
-    curves: dict[str, list[float]] = field(default_factory=dict)  # of trials that began, by name
+    begun: set[str] = field(default_factory=set)  # trials, by name
     kept: dict[str, float] = field(default_factory=dict)  # the score that each would end with
     finished: set[str] = field(default_factory=set)
     early: set[str] = field(default_factory=set)
@@ -127,7 +130,7 @@ class Watcher:
         with workspace.registry.read() as session:
             known = {trial.name: trial for trial in trials.of(session, run.id)}
         watcher = cls(workspace, run.id, bar, metric, time.monotonic() + (budget or math.inf))
-        watcher.curves = {name: (trial.metrics or {}).get("curve", []) for name, trial in known.items()}
+        watcher.begun = set(known)
         watcher.kept = {name: trial.metrics["score"] for name, trial in known.items() if trial.metrics}
         watcher.finished = {name for name, trial in known.items() if trial.state in ("done", "failed")}
         bar.advance(len(watcher.finished), watcher.note())
@@ -135,7 +138,7 @@ class Watcher:
 
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """A trial began, or began again."""
-        self.curves[name] = []
+        self.begun.add(name)
         self.kept.pop(name, None)
         self._took_back(name)
 
@@ -145,14 +148,14 @@ class Watcher:
 
         self.workspace.registry.write(note)
 
-    def reported(self, name: str, epoch: Epoch) -> None:
+    def reported(self, name: str, standing: Standing) -> None:
         """A trial finished an epoch."""
-        self.curves[name].append(epoch.score)
-        self.kept[name] = epoch.kept
-        metrics = {"score": epoch.kept, "curve": list(self.curves[name])}
+        self._took_back(name)
+        self.kept[name] = standing.kept
+        metrics = {"score": standing.kept, "curve": standing.curve}
 
         def note(session: Session) -> None:
-            trials.update(session, self.run_id, name, "running", metrics)
+            trials.update(session, self.run_id, name, "running", metrics, config=standing.config)
             runs.heartbeat(session, self.run_id)
 
         self.workspace.registry.write(note)
@@ -160,7 +163,7 @@ class Watcher:
 
     def ended(self, name: str, early: bool, error: str | None) -> None:
         """A trial came to its end, was stopped, or failed; one that never began is none."""
-        if name not in self.curves:
+        if name not in self.begun:
             return
         state = "failed" if error else "done"
         self.workspace.registry.write(
@@ -174,7 +177,7 @@ class Watcher:
     def note(self) -> str:
         """`log_loss 0.5312, 2 running, 3 stopped early, 40 s of the budget left`."""
         parts = [f"best {self.metric} {abs(min(self.kept.values())):.4f}"] if self.kept else []
-        parts.append(f"{len(self.curves.keys() - self.finished)} running")
+        parts.append(f"{len(self.begun - self.finished)} running")
         parts.append(f"{len(self.early)} stopped early")
         if self.deadline < math.inf:
             parts.append(f"{max(0.0, self.deadline - time.monotonic()):.0f} s of the budget left")

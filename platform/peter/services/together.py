@@ -9,7 +9,7 @@ from typing import Any
 
 from peter import faults
 from peter.distributed.cluster import cluster
-from peter.distributed.tune import Outcome
+from peter.distributed.tune import Outcome, tidy
 from peter.errors import Interrupted, PeterError
 from peter.progress import Progress
 from peter.registry import models, runs
@@ -128,6 +128,7 @@ def _made(workspace: Workspace, job: Job, future: Found, stop: Event, progress: 
     told = {"trials": len(found), "planned": job.plan.trials, "time_up": time_up}
     summary = {"best": best.score, "config": best.config, "version": report["version"], **told}
     workspace.registry.write(lambda session: runs.finish(session, job.run.id, summary))
+    tidy(workspace.run_directory(job.run.id))
     kept = {key: report[key] for key in ("version", "promoted", "reason")}
     return {"name": job.patch.task.name, "run": job.run.id, **told, **kept}
 

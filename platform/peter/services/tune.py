@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from peter.config import BackboneConfig, from_dict
+from peter.distributed.tune import PBT
 from peter.errors import InputError
 from peter.methods import method
 from peter.progress import Progress
 from peter.registry import aliases, models, patches, runs, tasks
+from peter.schedule import CHANGING, SCHEDULE
 from peter.services.requests import Request
 from peter.services.searches import Plan
 from peter.services.together import Job, together
@@ -37,7 +39,8 @@ def tune(
     """Search for a better patch for each named task, or for all at once; never looks at test users.
 
     Args:
-        search: who proposes the next trial: optuna or random.
+        search: who proposes the next trial: optuna or random; pbt: the trials are a population, of which
+            those that fall behind go on from those that lead.
         space: TOML file of what to vary; None: what each method says.
         seeds: fits of the best configuration, which its report tells of.
         time_budget: seconds of a task's search.
@@ -57,7 +60,7 @@ def tune(
     plans = [
         Plan(
             patch=patch.reference, backbone=patch.backbone.reference, method=patch.method,
-            space=to_json(_space(workspace, patch, space)), search=search, trials=trials, seed=seed,
+            space=to_json(_space(workspace, patch, space, search)), search=search, trials=trials, seed=seed,
             seeds=seeds, time_budget=time_budget, promote=promote,
         )
         for patch in champions
@@ -98,15 +101,19 @@ def resume(
     return together(workspace, [workspace.registry.write(take)], address, progress)
 
 
-def _space(workspace: Workspace, patch: models.Patch, file: Path | None) -> Space:
+def _space(workspace: Workspace, patch: models.Patch, file: Path | None, search: str) -> Space:
     """What to vary. Raises InputError where that is nothing, or cannot be used."""
-    if file is not None:
-        return _read(file, Request.after(workspace, patch))
-    space = method(patch.method).space(from_dict(BackboneConfig, patch.backbone.architecture))
+    own = method(patch.method).space(from_dict(BackboneConfig, patch.backbone.architecture))
+    space = own if file is None else _read(file, Request.after(workspace, patch))
     if not space:
         raise InputError(
             f"Method {patch.method} of {patch.task.name} has nothing to tune; "
             f"train another one with `peter task train {patch.task.name} --method peter`."
+        )
+    if search == PBT and (SCHEDULE in space or not space.keys() & set(CHANGING)):
+        raise InputError(
+            f"{file or f'Method {patch.method}'} must vary something that a population changes as it trains "
+            f"({', '.join(CHANGING)}), and no {SCHEDULE}; correct --space, or give --search optuna."
         )
     return space
 

@@ -1,8 +1,9 @@
 """What every method must keep."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from peter.progress import Silent
 from peter.space import ends
 from peter.task import cost
 from peter.testing.toys import ITEMS, USERS, fingerprint, tiny_body, toy_users
-from peter.training.fit import fit, predict
+from peter.training.checkpoint import Checkpoint
+from peter.training.fit import EpochReport, fit, predict
 
 Fitted = dict[int, tuple[Setting, nn.Module]]  # what a patch is made for, and the patch
 
@@ -71,10 +73,15 @@ class MethodContract:
             Examples(histories.select(valid), targets[valid]),
         )
 
+    def reports(
+        self, patch: nn.Module, setting: Setting, types: int = 2, saved: Checkpoint | None = None
+    ) -> Iterator[EpochReport]:
+        phases = self.method.phases(patch, setting, self.method.options(**self.settings))
+        return fit(patch, phases, *self.examples(types), setting, self.config, Silent(), saved)
+
     def fitted(self, setting: Setting, types: int = 2) -> nn.Module:
-        patch, options = self.build(setting), self.method.options(**self.settings)
-        phases = self.method.phases(patch, setting, options)
-        for _ in fit(patch, phases, *self.examples(types), setting, self.config, Silent()):
+        patch = self.build(setting)
+        for _ in self.reports(patch, setting, types):
             pass
         return patch
 
@@ -150,6 +157,20 @@ class MethodContract:
             setting, patch = tasks[types]
             again = self.fitted(setting, types)
             assert fingerprint(again.state_dict()) == fingerprint(patch.state_dict())
+
+    def test_a_fit_that_is_left_goes_on_bit_for_bit(self, tmp_path: Path) -> None:
+        """After its first epoch, with another patch, from a file: a population is trained so."""
+        setting, file, last = self.setting(), tmp_path / "left", 0.0
+        patch, other = self.build(setting), self.build(setting)
+        for report in self.reports(patch, setting):
+            last = report.valid_score
+            if report.epoch == 1:
+                report.checkpoint().write(file)
+        if not (file.exists() and self.method.deployable):
+            pytest.skip("no search leaves it")
+        (rest,) = self.reports(other, setting, saved=Checkpoint.read(file))
+        assert (rest.epoch, rest.valid_score) == (2, last)
+        assert fingerprint(other.state_dict()) == fingerprint(patch.state_dict())
 
     def test_a_patch_loaded_again_answers_bit_for_bit(self, tasks: Fitted) -> None:
         histories, _ = toy_users(seed=1)
