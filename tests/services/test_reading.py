@@ -24,8 +24,8 @@ from peter.services.verify import verify
 from peter.services.workspace import Workspace
 
 BOLD = [  # moves far from what it starts as, and keeps where it got to
-    "epochs=2", "threads=1", "learning_rate=0.03", "batch_users=16", "caution=0", "warm_start=off", "wide=off",
-    "summary=off",
+    "epochs=2", "threads=1", "learning_rate=0.03", "batch_users=16", "caution=0", "warm_start=off",
+    "wide=off", "summary=off",
 ]  # fmt: skip
 TASKS = {  # in order; gender and tier are there, with patches that never moved
     "taught": ("peter", "some.csv"),

@@ -12,7 +12,7 @@ import torch
 from commands import run as command
 from commands import sentence
 from processes import peter
-from small_workspace import add_task, everything, train_task
+from small_workspace import add_task, everything, train_task, write_easy_labels
 
 from peter.data.labels import read_labels
 from peter.errors import InputError
@@ -33,8 +33,8 @@ from peter.services.workspace import Workspace
 from peter.task import kind
 
 BOLD = [  # moves far from what it starts as, and keeps where it got to
-    "epochs=2", "threads=1", "learning_rate=0.03", "batch_users=16", "caution=0", "warm_start=off", "wide=off",
-    "summary=off",
+    "epochs=2", "threads=1", "learning_rate=0.03", "batch_users=16", "caution=0", "warm_start=off",
+    "wide=off", "summary=off",
 ]  # fmt: skip
 
 

@@ -66,11 +66,13 @@ def _is_champion_alike(request: Request, older: Older) -> bool:
 
 def _named(workspace: Workspace, request: Request, wanted: str) -> Older:
     with workspace.registry.read() as session:
-        reference = patches.get(session, wanted).reference
-    found = next((older for older in request.older() if older.reference == reference), None)
+        row = patches.get(session, wanted)
+    found = next((older for older in request.older() if older.id == row.id), None)
     why = _unlike(request, found) if found else f"it is not on {request.base.reference}"
+    if row.state != READY:
+        why = "it learnt from somebody who was forgotten"
     if found is None or why:
-        raise InputError(f"{request.name} cannot start from {reference}: {why}; leave out --warm-start.")
+        raise InputError(f"{request.name} cannot start from {row.reference}: {why}; leave out --warm-start.")
     return found
 
 
