@@ -11,6 +11,7 @@ from peter.methods import method
 from peter.progress import Progress, Silent
 from peter.registry import backbones, runs
 from peter.registry.models import Run
+from peter.services import older
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.versions import Made, answered, begun, make, registered, trained
@@ -30,14 +31,16 @@ class Order:
     recipe: Recipe
     seeds: int
     twin: bool
-    older: tuple[int, ...] | None  # the ids of the patches that it reads; None: of all there are by then
+    warm: dict[str, Any] | None
+    reads: list[dict[str, Any]] | None  # as they stood when it was asked for; None: what there is by then
 
     @classmethod
     def of(cls, workspace: Workspace, request: Request) -> "Order":
         """That of a request."""
         return cls(
             Address.of(workspace), request.name, request.table, request.schema, request.base.reference,
-            request.recipe, request.seeds, request.twin, tuple(older.id for older in request.reads),
+            request.recipe, request.seeds, request.twin,
+            request.warm.to_json() if request.warm else None, older.told(request.reads),
         )  # fmt: skip
 
     def request(self) -> Request:
@@ -45,9 +48,12 @@ class Order:
         workspace = self.workspace.open()
         with workspace.registry.read() as session:
             row = backbones.get(session, self.backbone)
-        return Request.read(
-            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin, self.older
+        reads = None if self.reads is None else older.named(workspace.objects, self.reads)
+        request = Request.read(
+            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin, reads
         )
+        warm = older.WarmStart.of(workspace.objects, self.warm) if self.warm else None
+        return replace(request, warm=warm)
 
 
 def work(order: Order) -> Made:
@@ -94,7 +100,7 @@ def make_each(
 def _appended(workspace: Workspace, request: Request, promote: bool, progress: Progress) -> dict[str, Any]:
     """What appends to a lineage is made here and in turn: each reads those before it."""
     try:
-        after = replace(Order.of(workspace, request), older=None).request()
+        after = replace(Order.of(workspace, request), reads=None).request()
         return make(workspace, after, promote, progress)
     except Interrupted:
         raise
