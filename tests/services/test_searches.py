@@ -154,6 +154,24 @@ def test_a_trial_is_the_patch_s_recipe_changed(workspace: Workspace) -> None:
     assert {epoch.kept for epoch in cautious[1:]} == {cautious[1].score}  # no epoch is that much better
 
 
+def test_a_trial_that_took_over_a_worse_state_counts_as_it_stood_before(workspace: Workspace) -> None:
+    run = begun(workspace)
+    watcher = Watcher.of(workspace, run, Noted(), "log_loss", None)
+    watcher.started("1", {"x": 1})
+    watcher.reported("1", Standing({"x": 1}, [0.4], 0.4))
+    watcher.reported("1", Standing({"x": 2}, [0.6, 0.5], 0.5))
+    again = Watcher.of(workspace, run, Noted(), "log_loss", None)
+    for each in (watcher, again):
+        assert each.best(Outcome({"x": 2}, 0.5, None, name="1")) == Outcome({"x": 1}, 0.4, None, name="1")
+        better = Outcome({"x": 2}, 0.3, None, name="1")
+        assert each.best(better) == better
+    with workspace.registry.read() as session:
+        (trial,) = trials.of(session, run.id)
+    assert (trial.config, trial.metrics) == ({"x": 1}, {"score": 0.4, "curve": [0.4]})
+    again.reported("1", Standing({"x": 2}, [0.6, 0.5, 0.3], 0.3))
+    assert rows(workspace, run)["1"] == ("running", {"score": 0.3, "curve": [0.6, 0.5, 0.3]})
+
+
 def test_a_search_of_rates_begins_without_the_recipe_s_own_schedule(workspace: Workspace) -> None:
     with workspace.registry.read() as session:
         recipe = Recipe.of(patches.get(session, "gender")).changed({"schedule": "2:dropout=0.1"})

@@ -55,12 +55,12 @@ class Trainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._epoch: Epoch | None = None
-        self._kept, self._curve = float("inf"), list[float]()
-        self._begin(dict(new_config), None)
+        self._recipe, self._kept, self._curve = dict(new_config), float("inf"), list[float]()
+        self._begin(self._recipe, None)
         return True
 
     def _begin(self, recipe: dict[str, Any], saved: "Checkpoint | None") -> None:
-        self._recipe, self._epochs = recipe, type(self).start(self.context, recipe, saved)
+        self._coming, self._epochs = recipe, type(self).start(self.context, recipe, saved)
 
     def step(self) -> dict[str, Any]:
         try:
@@ -71,7 +71,7 @@ class Trainable(tune.Trainable):
             return {SCORE: math.inf, EPOCH: math.inf, tune.result.DONE: True, **_told(error)}
         if epoch is None:
             return {SCORE: self._kept, EPOCH: math.inf, RECIPE: self._recipe, tune.result.DONE: True}
-        self._epoch, self._kept = epoch, epoch.kept
+        self._epoch, self._kept, self._recipe = epoch, epoch.kept, self._coming
         self._curve.append(epoch.score)
         return {SCORE: epoch.kept, EPOCH: epoch.score, CURVE: list(self._curve), RECIPE: self._recipe}
 
@@ -88,9 +88,8 @@ class Trainable(tune.Trainable):
         fit = saved.state["fit"]
         if not fit:
             return  # nothing had been descended: it begins by its own config
-        self._kept, self._curve = saved.state[SCORE], saved.state[CURVE]
-        recipe = followed(saved.state[RECIPE], self.config, fit["epoch"] + 1)
-        self._begin(recipe, replace(saved, state=fit))
+        self._recipe, self._kept, self._curve = (saved.state[key] for key in (RECIPE, SCORE, CURVE))
+        self._begin(followed(self._recipe, self.config, fit["epoch"] + 1), replace(saved, state=fit))
 
     def cleanup(self) -> None:
         self._epochs = iter(())

@@ -72,6 +72,7 @@ class Outcome:
     error: str | None  # why it failed
     lost: bool = False  # its workers died; going on with the search may still finish it
     cut: bool = False  # it was under way when the time was up
+    name: str = ""  # its number in the search
 
 
 class Observer(Protocol):
@@ -234,6 +235,7 @@ def _outcome(result: Result) -> Outcome:
         error=error,
         lost=lost,
         cut=not lost and not metrics.get(tune.result.DONE),
+        name=Path(result.path).name,
     )
 
 

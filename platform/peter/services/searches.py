@@ -97,7 +97,9 @@ def searched(
     directory, wanted = workspace.run_directory(run.id), plan.search_of(recipe, at_once)
     with progress.bar(f"tune {run.subject}", plan.trials, "trials") as bar:
         watcher = Watcher.of(workspace, run, bar, recipe.kind.primary, plan.time_budget)
-        found = search(scores, context, wanted, directory, watcher, stop)
+        found = [
+            watcher.best(outcome) for outcome in search(scores, context, wanted, directory, watcher, stop)
+        ]
     lost = sum(outcome.lost for outcome in found)
     if lost:
         again = AGAIN.format(run=run.id)
@@ -118,7 +120,7 @@ class Watcher:
     metric: str
     deadline: float = math.inf
     begun: set[str] = field(default_factory=set)  # trials, by name
-    kept: dict[str, float] = field(default_factory=dict)  # the score that each would end with
+    stood: dict[str, Standing] = field(default_factory=dict)  # how each stood at its best
     finished: set[str] = field(default_factory=set)
     early: set[str] = field(default_factory=set)
 
@@ -131,7 +133,11 @@ class Watcher:
             known = {trial.name: trial for trial in trials.of(session, run.id)}
         watcher = cls(workspace, run.id, bar, metric, time.monotonic() + (budget or math.inf))
         watcher.begun = set(known)
-        watcher.kept = {name: trial.metrics["score"] for name, trial in known.items() if trial.metrics}
+        watcher.stood = {
+            name: Standing(trial.config, trial.metrics["curve"], trial.metrics["score"])
+            for name, trial in known.items()
+            if trial.metrics
+        }
         watcher.finished = {name for name, trial in known.items() if trial.state in ("done", "failed")}
         bar.advance(len(watcher.finished), watcher.note())
         return watcher
@@ -139,7 +145,7 @@ class Watcher:
     def started(self, name: str, config: Mapping[str, Any]) -> None:
         """A trial began, or began again."""
         self.begun.add(name)
-        self.kept.pop(name, None)
+        self.stood.pop(name, None)
         self._took_back(name)
 
         def note(session: Session) -> None:
@@ -149,13 +155,14 @@ class Watcher:
         self.workspace.registry.write(note)
 
     def reported(self, name: str, standing: Standing) -> None:
-        """A trial finished an epoch."""
+        """A trial finished an epoch; one that took over a worse state is shown as it stood at its best."""
         self._took_back(name)
-        self.kept[name] = standing.kept
-        metrics = {"score": standing.kept, "curve": standing.curve}
+        known = self.stood.get(name)
+        best = self.stood[name] = known if known and known.kept < standing.kept else standing
+        metrics = {"score": best.kept, "curve": best.curve}
 
         def note(session: Session) -> None:
-            trials.update(session, self.run_id, name, "running", metrics, config=standing.config)
+            trials.update(session, self.run_id, name, "running", metrics, config=best.config)
             runs.heartbeat(session, self.run_id)
 
         self.workspace.registry.write(note)
@@ -174,9 +181,17 @@ class Watcher:
         self.finished.add(name)
         self.bar.advance(int(advanced), self.note())
 
+    def best(self, outcome: Outcome) -> Outcome:
+        """The outcome, or how the trial stood before it took over a state that ended worse."""
+        stood = self.stood.get(outcome.name)
+        if stood is None or outcome.score is None or outcome.score <= stood.kept:
+            return outcome
+        return replace(outcome, config=stood.config, score=stood.kept)
+
     def note(self) -> str:
         """`log_loss 0.5312, 2 running, 3 stopped early, 40 s of the budget left`."""
-        parts = [f"best {self.metric} {abs(min(self.kept.values())):.4f}"] if self.kept else []
+        scores = [standing.kept for standing in self.stood.values()]
+        parts = [f"best {self.metric} {abs(min(scores)):.4f}"] if scores else []
         parts.append(f"{len(self.begun - self.finished)} running")
         parts.append(f"{len(self.early)} stopped early")
         if self.deadline < math.inf:
