@@ -28,6 +28,7 @@ from ._options import (
     SeedsOption,
     SetOption,
     StoreOption,
+    WarmStartOption,
     open_workspace,
 )
 from ._output import facts, show
@@ -139,14 +140,7 @@ def add(
     settings: SetOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
-    warm_start: Annotated[
-        str | None,
-        typer.Option(
-            "--warm-start",
-            metavar="auto|TASK[@VERSION]",
-            help="Start the patch from another task's, made alike; auto: the most similar.",
-        ),
-    ] = None,
+    warm_start: WarmStartOption = None,
     no_twin: NoTwinOption = False,
     ray: RayOption = None,
     force: ForceOption = False,
