@@ -37,6 +37,7 @@ def remarks(name: str, patch: Document) -> Iterator[str]:
     metrics, reference = patch["metrics"], f"{name}@{patch['version']}"
     yield from _added(reference, metrics)
     yield from _read(reference, metrics)
+    yield from _went_on(reference, metrics)
     yield from _calibrated(reference, metrics)
     for skipped in metrics.get("skipped", ()):
         yield (
@@ -64,6 +65,16 @@ def _read(reference: str, metrics: Document) -> Iterator[str]:
     if "unread" in metrics["differences"]:
         gain = _signed(turned(metrics, metrics["differences"]["unread"]))
         yield f"Reading gained {reference} {gain} in {metrics['primary']} over the same patch without it."
+
+
+def _went_on(reference: str, metrics: Document) -> Iterator[str]:
+    """What a warm start gained, also where that is nothing."""
+    if warm := metrics.get("warm_start"):
+        gain = _signed(turned(metrics, metrics["differences"]["cold"]))
+        yield (
+            f"{reference} went on from {warm['from']} (similarity {warm['similarity']:.2f}), which gained it "
+            f"{gain} in {metrics['primary']} over the same patch started cold."
+        )
 
 
 def _calibrated(reference: str, metrics: Document) -> Iterator[str]:

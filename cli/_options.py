@@ -58,6 +58,14 @@ SeedAsBeforeOption = Annotated[
 SeedsOption = Annotated[
     int, typer.Option("--seeds", min=1, help="Fits under so many seeds, from --seed on; means are reported.")
 ]
+WarmStartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-start",
+        metavar="auto|TASK[@VERSION]",
+        help="Start the patch from another task's, made alike; auto: the most similar.",
+    ),
+]
 NoTwinOption = Annotated[
     bool,
     typer.Option("--no-twin", help="Skip the from-scratch twin, which tells what pre-training is worth."),

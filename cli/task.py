@@ -28,6 +28,7 @@ from ._options import (
     SeedsOption,
     SetOption,
     StoreOption,
+    WarmStartOption,
     open_workspace,
 )
 from ._output import facts, show
@@ -139,6 +140,7 @@ def add(
     settings: SetOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
+    warm_start: WarmStartOption = None,
     no_twin: NoTwinOption = False,
     ray: RayOption = None,
     force: ForceOption = False,
@@ -163,7 +165,7 @@ def add(
 
     workspace = open_workspace(registry, store)
     told = train.Told(owner or workspace.actor, description, sensitive)
-    change = train.Change(method, settings or (), seed, seeds, not no_twin)
+    change = train.Change(method, settings or (), seed, seeds, not no_twin, warm_start)
     files = dict(zip(names, labels, strict=True))
     found = train.add_tasks(workspace, files, column, kind, backbone, told, change, force, ray, progress())
     _tasks.show_made(found, json, several=len(names) > 1)

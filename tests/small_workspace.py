@@ -104,7 +104,7 @@ def another_version(workspace: Workspace, task: str, weights: bytes = b"other we
 def _sorted(changes: dict[str, Any]) -> tuple[train.Told, train.Change, dict[str, Any]]:
     """What people are told, what the version is to be, and the rest."""
     told = {key: changes.pop(key) for key in ("owner", "description", "sensitive") if key in changes}
-    fields = ("method", "settings", "seed", "seeds", "twin")
+    fields = ("method", "settings", "seed", "seeds", "twin", "warm")
     change = {"twin": False, **{key: changes.pop(key) for key in fields if key in changes}}
     return train.Told(**{"owner": getpass.getuser(), **told}), train.Change(**change), changes
 
@@ -158,3 +158,14 @@ def _fill(session: Session, name: str, rows: Sequence[Any]) -> None:
     for row in rows:
         session.execute(table.insert().values({key: _aware(value) for key, value in row.items()}))
     session.execute(text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM \"{name}\""))
+
+
+def write_easy_labels(directory: Path, name: str, first: int, last: int) -> Path:
+    """A label file that even a small patch learns: whether a user had more of some items than most users."""
+    events = pl.read_csv(directory / "events.csv", infer_schema=False)
+    among = pl.col("item_id").is_between(pl.lit(f"i{first:07}"), pl.lit(f"i{last:07}"))
+    shares = events.group_by("user_id", maintain_order=True).agg(among.mean().alias("share"))
+    often = pl.when(pl.col("share") > pl.col("share").median()).then(pl.lit("often")).otherwise(pl.lit("not"))
+    path = directory / f"{name}.csv"
+    shares.select("user_id", often.alias(name)).write_csv(path)
+    return path

@@ -25,13 +25,18 @@ def nobody() -> Histories:
     return Histories(torch.empty(0, dtype=torch.long), torch.zeros(1, dtype=torch.long))
 
 
+# The champion of another task that does not read this one's versions, nor what reads them: two tasks that
+# read each other could neither be asked for again nor removed. Or a version of this task; or any else.
+Standing = Literal["champion", "own", "other"]
+
+
 @dataclass(frozen=True)
 class Older:
     """A registered patch on the same body, whose tensors a new patch may read and never writes."""
 
     id: int
     reference: str  # task@version
-    standing: Literal["champion", "own", "other"]  # of another task, a version of the same one, any else
+    standing: Standing
     method: str
     options: Mapping[str, Any]  # of its method
     sha256: str  # of its object
@@ -50,6 +55,7 @@ class Setting:
     population: Callable[[], Histories] = nobody  # training users of the log, labelled or not; while fitting
     others: Callable[[], Sequence["OtherTask"]] = tuple  # the registry's other tasks on this body
     older: Callable[[], Sequence[Older]] = tuple  # patches on this body, oldest first, that may be read
+    warm: Callable[[], Mapping[str, Tensor]] | None = None  # a patch alike, whose trunk to go on from
 
     @property
     def outputs(self) -> int:

@@ -27,6 +27,8 @@ from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
 from peter.space import Choice, Domain, LogUniform
 
+TRUNK = "trunk."  # before the names of its tensors in a patch's state dict
+
 
 @dataclass(frozen=True)
 class DeepOptions:
@@ -126,6 +128,12 @@ class DeepPatch(nn.Module):
     def standardised(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.scale
 
+    def go_on(self, older: Mapping[str, Tensor]) -> None:
+        """Let the trunk start from that of another patch of the same method and options."""
+        assert isinstance(self.trunk, nn.Module)
+        whole = {name.removeprefix(TRUNK): tensor for name, tensor in older.items() if name.startswith(TRUNK)}
+        self.trunk.load_state_dict(whole)
+
     def descended(self) -> list[nn.Parameter]:
         """All but the wide term."""
         own = [] if self.tcl is None else [self.tcl]
@@ -196,9 +204,12 @@ class Deep:
     experts: Callable[[Any], Experts] | None = None  # the low-rank directions of a trunk, for others to read
 
     def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
-        return (
-            DeepPatch(self.trunk(setting, options), setting, options) if options.deep else WidePatch(setting)
-        )
+        if not options.deep:
+            return WidePatch(setting)
+        patch = DeepPatch(self.trunk(setting, options), setting, options)
+        if setting.warm:
+            patch.go_on(setting.warm())
+        return patch
 
     def phases(self, patch: nn.Module, setting: Setting, options: DeepOptions) -> Sequence[Phase]:
         if isinstance(patch, WidePatch):

@@ -12,7 +12,7 @@ from peter.config import BackboneConfig, from_dict
 from peter.errors import InputError
 from peter.methods import GROUP, Older, Setting, method, peter
 from peter.methods._choices import span
-from peter.methods._deep import Deep
+from peter.methods._deep import TRUNK, Deep
 from peter.nn.experts import ExpertGraft, Experts, of_patches
 from peter.nn.patch import require_blocks
 from peter.space import Choice, Domain
@@ -72,7 +72,7 @@ def _experts(setting: Setting, older: Older, blocks: range) -> Experts:
     experts = {site: expert for site, expert in made.experts(trunk).items() if site // 2 in blocks}
     if experts:
         tensors = older.tensors()
-        trunk.load_state_dict({name: tensors[f"trunk.{name}"] for name in trunk.state_dict()})
+        trunk.load_state_dict({name: tensors[TRUNK + name] for name in trunk.state_dict()})
         trunk.requires_grad_(False)
     return experts
 

@@ -32,8 +32,8 @@ def trunk(setting: Setting, options: Options) -> MaskGraft:
 
     From the authors' code: an embedding a task and site, masks by a sigmoid behind each activation, and their
     relation to the tanh of other tasks' embeddings by a weight a site and task. Left out: training the shared
-    weights, which is what makes older tasks forget, and with it a teacher's pseudo-labels and the shares rho of
-    users that they are rehearsed on; annealing the sharpness, whose end would be nearly hard masks; and
+    weights, which is what makes older tasks forget, and with it a teacher's pseudo-labels and the shares rho
+    of users that they are rehearsed on; annealing the sharpness, whose end would be nearly hard masks; and
     tanh(-e_i), which is -tanh(e_i), as a weight may be negative. Inferred: that the relation helps also where
     the body is not shared. Ours: 2 sigma, so that a fresh mask is 1, and the own embedding without tanh.
     """

@@ -55,6 +55,16 @@ def readers(session: Session, task: str) -> list[Version]:
     return [version for version in every if version.task != task and own.intersection(version.reads)]
 
 
+def readers_in_turn(every: Sequence[Version], task: str) -> set[str]:
+    """The other tasks any version of which reads a version of `task`, or of such a task."""
+    owner = {version.id: version.task for version in every}
+    found, more = {task}, True
+    while more:
+        new = {v.task for v in every if found & {owner.get(read) for read in v.reads}} - found
+        found, more = found | new, bool(new)
+    return found - {task}
+
+
 def hold(session: Session) -> None:
     """Keep others who add readers, or remove what is read, waiting until this transaction ends."""
     rows.lock(session, "lineage", "")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peter.data.labels import LabelTable
@@ -10,6 +10,7 @@ from peter.errors import PeterError, kept
 from peter.progress import Progress, Silent
 from peter.registry import backbones, runs
 from peter.registry.models import Run
+from peter.services import older
 from peter.services.recipes import Recipe
 from peter.services.requests import Request
 from peter.services.versions import Made, answered, begun, make, registered, trained
@@ -29,14 +30,16 @@ class Order:
     recipe: Recipe
     seeds: int
     twin: bool
-    older: tuple[int, ...]  # the ids of the patches that it reads
+    warm: dict[str, Any] | None
+    reads: list[dict[str, Any]]  # as they stood when it was asked for, wherever their aliases are by now
 
     @classmethod
     def of(cls, workspace: Workspace, request: Request) -> "Order":
         """That of a request."""
         return cls(
             Address.of(workspace), request.name, request.table, request.schema, request.base.reference,
-            request.recipe, request.seeds, request.twin, tuple(older.id for older in request.reads),
+            request.recipe, request.seeds, request.twin,
+            request.warm.to_json() if request.warm else None, older.told(request.reads),
         )  # fmt: skip
 
     def request(self) -> Request:
@@ -44,9 +47,12 @@ class Order:
         workspace = self.workspace.open()
         with workspace.registry.read() as session:
             row = backbones.get(session, self.backbone)
-        return Request.read(
-            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin, self.older
+        reads = older.named(workspace.objects, self.reads)
+        request = Request.read(
+            workspace, self.name, self.table, row, self.recipe, self.schema, self.seeds, self.twin, reads
         )
+        warm = older.WarmStart.of(workspace.objects, self.warm) if self.warm else None
+        return replace(request, warm=warm)
 
 
 def work(order: Order) -> Made:

@@ -17,6 +17,7 @@ from peter.task import TaskKind
 OURS = "ours"
 MAJORITY = "majority"
 WIDE = "wide"  # our own wide term alone
+COLD = "cold"  # the same patch from a fresh trunk, where ours goes on from another task's
 UNREAD = "unread"  # the same patch without what it reads of others
 BASELINES = ("bag", "probe")  # methods, each with its own defaults
 
@@ -86,16 +87,18 @@ def contest(request: Request, progress: Progress) -> Contest:
         for name, recipe in recipes.items():
             for seed in request.each_seed:
                 bar.advance(0, name)
-                fits[name].append(seeded(request, recipe, seed, progress))
+                fits[name].append(seeded(request, recipe, seed, progress, warm=name == OURS))
                 bar.advance(1)
     skipped = [TWIN] if TWIN not in fits and request.recipe.method != TWIN else []
     ours = fits.pop(OURS)
     return Contest(request, ours, {**fits, MAJORITY: [Majority.of(request)] * request.seeds}, skipped)
 
 
-def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress) -> Fitted:
-    """Fit a recipe on the request's users under a seed."""
-    return fitted(recipe.seeded(seed), replace(request.setting, seed=seed), request.users, progress)
+def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress, warm: bool = False) -> Fitted:
+    """Fit a recipe on the request's users under a seed; if `warm`, from where the request goes on."""
+    tensors = request.warm.patch.tensors if warm and request.warm else None
+    setting = replace(request.setting, seed=seed, warm=tensors)
+    return fitted(recipe.seeded(seed), setting, request.users, progress)
 
 
 def _baselines(request: Request) -> dict[str, Recipe]:
@@ -104,6 +107,8 @@ def _baselines(request: Request) -> dict[str, Recipe]:
     found = {name: recipe.beside(name) for name in BASELINES if name != recipe.method}
     if wide := recipe.wide_alone():
         found[WIDE] = wide
+    if request.warm:
+        found[COLD] = recipe
     if request.reads:
         found[UNREAD] = recipe.unread()
     if request.twin and recipe.method != TWIN:

@@ -9,6 +9,7 @@ from peter import diagram
 from peter.methods import Examples, Setting, read_by
 from peter.services.contest import OURS, Answers, Contest
 from peter.services.fitting import Fitted, muted
+from peter.services.older import WarmStart
 from peter.services.requests import Request
 from peter.training.bootstrap import Interval, Scored, difference, mean, resample, scored, told
 
@@ -29,7 +30,8 @@ def measured(held: Contest) -> dict[str, Any]:
         `test`, `valid`, and `uncalibrated` (on test users): metric -> {value, low, high}; `baselines`:
         contender -> the same; `differences`: contender -> metric -> the paired interval of ours minus theirs;
         `skipped`: baselines that were not fitted; `diagrams`: of test users; `seeds`: where there are
-        several, what `over_seeds` gives; `reads`: where it reads other patches, what `contributions` gives.
+        several, what `over_seeds` gives; `reads`: where it reads other patches, what `contributions` gives;
+        `warm_start`: {from, similarity} where it went on from another patch.
     """
     request, users = held.request, held.request.users
     answers = held.answers(users.test)
@@ -50,8 +52,13 @@ def measured(held: Contest) -> dict[str, Any]:
         "diagrams": [diagram.to_json(each) for each in drawn],
         "users": users.report,
         **({"reads": contributions(held.ours[0], users.test)} if request.reads else {}),
+        **({"warm_start": _went_on(request.warm)} if request.warm else {}),
         **({"seeds": over_seeds(request, test)} if request.seeds > 1 else {}),
     }
+
+
+def _went_on(warm: WarmStart) -> dict[str, Any]:
+    return {"from": warm.patch.reference, "similarity": warm.similarity}
 
 
 def contributions(fit: Fitted, users: Examples) -> dict[str, dict[str, Interval]]:

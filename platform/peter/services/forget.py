@@ -173,9 +173,21 @@ def _outdate(
 ) -> None:
     """Mark the versions that learnt from the user among those behind what he was removed from."""
     learnt = [patch for patch in behind if _learnt(patch.backbone, user)]
+    learnt += _heirs(patches.every(session), {patch.id for patch in learnt})
     for patch in learnt:
         patches.outdate(session, patch, actor)
     erasures.note(session, erasure_id, patches=[patch.reference for patch in learnt])
+
+
+def _heirs(every: Sequence[models.Patch], learnt: set[int]) -> list[models.Patch]:
+    """The versions that read those, or went on from them, in turn; of `every` version, oldest first."""
+    heirs = []
+    for patch in sorted(every, key=lambda patch: patch.id):
+        parents = {*patch.reads, patch.config.get("warm_start", {}).get("id")}
+        if patch.id not in learnt and parents & learnt:
+            learnt = learnt | {patch.id}
+            heirs.append(patch)
+    return heirs
 
 
 def _learnt(backbone: models.Backbone, user: str) -> bool:

@@ -200,7 +200,8 @@ def _checked(sheet: Sheet, weights: Path, base: frozen.Frozen) -> Fitted:
     """The patch, once it has answered here as it did where it was made. Raises PeterError."""
     recipe = Recipe.stored(sheet.kind, sheet.method, sheet.config, sheet.fit)
     seeds = sheet.metrics.get("seeds", {"count": 1})["count"]
-    if recipe.identity(sheet.labels_sha256, base.sha256, seeds) != sheet.request_sha256:
+    warm = sheet.config.get("warm_start", {}).get("sha256")
+    if recipe.identity(sheet.labels_sha256, base.sha256, seeds, warm=warm) != sheet.request_sha256:
         raise InputError(f"its settings are not those that it was made with; {AGAIN}.")
     if not method(sheet.method).deployable:
         raise InputError(f"method {sheet.method} cannot answer for a task; export another version.")

@@ -73,7 +73,6 @@ def decode(
     made_for = Setting(
         base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed, older=lambda: reads
     )
-    patch = method(recipe.method).build(made_for, recipe.options)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -82,6 +81,9 @@ def decode(
             f"The stored patch of {name} was made for another task or backbone than {base.reference}; "
             "run `peter verify`."
         )
+    if stored.get("reads", []) != [each.sha256 for each in reads]:
+        raise CorruptObject(f"{name} was made to read other patches than its row names; run `peter verify`.")
+    patch = method(recipe.method).build(made_for, recipe.options)
     tensors = unpacked(tensors, patch.state_dict())
     _require_tensors(patch, tensors, name)
     patch.load_state_dict(tensors)

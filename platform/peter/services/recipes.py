@@ -110,7 +110,12 @@ class Recipe:
         return replace(self, fit=replace(self.fit, seed=seed))
 
     def identity(
-        self, labels_sha256: str, backbone_sha256: str, seeds: int = 1, reads: Sequence[str] = ()
+        self,
+        labels_sha256: str,
+        backbone_sha256: str,
+        seeds: int = 1,
+        reads: Sequence[str] = (),
+        warm: str | None = None,
     ) -> str:
         """sha256 of the whole request: the same request is the same version."""
         request = {**self.to_json(), "labels": labels_sha256, "backbone": backbone_sha256}
@@ -118,4 +123,6 @@ class Recipe:
             request["seeds"] = seeds
         if reads:
             request["reads"] = list(reads)
+        if warm:
+            request["warm_start"] = warm
         return hashlib.sha256(canonical(request).encode()).hexdigest()

@@ -19,7 +19,7 @@ from peter.services.kinds import check_answers
 from peter.services.labelled import Labelled, prepare
 from peter.services.logs import open_log
 from peter.services.neighbours import neighbours
-from peter.services.older import readable
+from peter.services.older import WarmStart, readable
 from peter.services.recipes import Recipe
 from peter.services.workspace import Workspace
 from peter.task import Schema, TaskKind
@@ -41,6 +41,7 @@ class Request:
     forgotten: Forgotten  # before anything of it was read
     seeds: int = 1  # fits to report, under as many seeds from the recipe's on; the first makes the version
     twin: bool = True  # whether to fit the from-scratch twin, for the report and for the gate
+    warm: WarmStart | None = None  # what its trunk goes on from; that of none of its rivals does
 
     @classmethod
     def read(
@@ -53,14 +54,14 @@ class Request:
         usual: Schema | None = None,
         seeds: int = 1,
         twin: bool = True,
-        older: Sequence[int] | None = None,
+        reads: Sequence[Older] | None = None,
     ) -> "Request":
         """Load the backbone and join the labels with its events.
 
         Args:
             usual: what the task's outputs mean so far; kept where it holds for the labels, so that versions
                 can be compared.
-            older: the ids of the patches that may be read; None: of all that there are now.
+            reads: the patches that it reads; None: what its method chooses of all that there are now.
 
         Raises:
             InputError: of the labels, or of options that do not fit the backbone.
@@ -73,8 +74,8 @@ class Request:
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
         users = prepare(base, log, table, recipe.kind, schema)
         others = cache(partial(neighbours, workspace, base, log, name))
-        old = cache(partial(readable, workspace, base, name, older))
-        request = cls(name, table, schema, base, log, recipe, users, others, old, forgotten, seeds, twin)
+        older = cache(partial(readable, workspace, base, name)) if reads is None else partial(tuple, reads)
+        request = cls(name, table, schema, base, log, recipe, users, others, older, forgotten, seeds, twin)
         _ = request.reads  # refuses options that do not fit
         return request
 
@@ -134,7 +135,8 @@ class Request:
     def identity(self) -> str:
         """The same request is the same version."""
         reads = [older.sha256 for older in self.reads]
-        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds, reads)
+        warm = self.warm.patch.sha256 if self.warm else None
+        return self.recipe.identity(self.table.sha256, self.base.sha256, self.seeds, reads, warm)
 
 
 def _schema(kind: TaskKind, table: LabelTable, usual: Schema | None) -> Schema:

@@ -13,6 +13,7 @@ from peter.errors import InputError, NameTaken
 from peter.methods import method as method_of
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
+from peter.services import warm_start
 from peter.services.batch import make_each
 from peter.services.kinds import choose
 from peter.services.recipes import DEFAULT_METHOD, Recipe
@@ -29,6 +30,7 @@ class Change:
     seed: int | None = None
     seeds: int | None = None
     twin: bool = True
+    warm: str | None = None  # the version to go on from, or `auto`; of a first version alone
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def _first(
         if begun := _unfinished(session, name):
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    return Request.read(workspace, name, table, row, recipe, seeds=change.seeds or 1, twin=change.twin)
+    request = Request.read(workspace, name, table, row, recipe, seeds=change.seeds or 1, twin=change.twin)
+    return warm_start.begin(workspace, request, change.warm) if change.warm else request
 
 
 def _begin(workspace: Workspace, requests: Sequence[Request], told: Told) -> None:
@@ -160,7 +163,8 @@ def following(
     _require_deployable(champion.task.name, change.method or champion.method)
     recipe = Recipe.after(champion, change.method, change.settings, change.seed)
     seeds = change.seeds or champion.metrics.get("seeds", {"count": 1})["count"]
-    return Request.after(workspace, champion, table, recipe, row, seeds, change.twin)
+    request = Request.after(workspace, champion, table, recipe, row, seeds, change.twin)
+    return warm_start.as_before(workspace, request, champion)
 
 
 def _require_deployable(name: str, method: str) -> None:

@@ -94,8 +94,9 @@ def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
     certificate = certificates.issue(request.base, ours.patch)
     verify.require(workspace, verify.others(workspace, request.name), request.name)
     adapter = patch_objects.adapter_config(ours, request.base)
+    warm = {"warm_start": request.warm.to_json()} if request.warm else {}
     return Made(
-        config=patch_objects.row_config(ours, adapter),
+        config={**patch_objects.row_config(ours, adapter), **warm},
         params=ours.params,
         weights=patch_objects.encode(ours, adapter),
         metrics=metrics,
