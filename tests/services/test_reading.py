@@ -226,7 +226,9 @@ def test_several_readers_at_once_are_what_each_is_alone(grown: Path, place: Path
     settings = [word for setting in BOLD for word in ("--set", setting)]
     done = peter(place, "task", "add", *labels, *words, "--method", "experts", "--no-twin", *settings)
     assert done.returncode == 0, done.stderr
-    together = dict(zip(labels, everything(place)["patch"][-2:], strict=True))
+    rows = everything(place)
+    names = {task["id"]: task["name"] for task in rows["task"]}
+    together = {names[patch["task_id"]]: patch for patch in rows["patch"]}
     for name, file in labels.items():
         alone = shutil.copytree(grown, tmp_path_factory.mktemp(name), dirs_exist_ok=True)
         workspace = Workspace.open(url(alone))
