@@ -5,28 +5,30 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from peter.errors import InputError, SchemaMismatch, UnknownName
 
 Config = TypeVar("Config")
+LATER = {"later": True}  # metadata of a field that stored configs lack: kept only where it is not its default
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Shape of a NextItNet body (PeterRec section 3.1; Yuan et al., WSDM 2019)."""
+    """Shape of a body, NextItNet (PeterRec section 3.1; Yuan et al., WSDM 2019) or another."""
 
-    architecture: str = "nextitnet"
+    architecture: str = "nextitnet"  # or sasrec
     channels: int = 64  # C
-    blocks: int = 8  # two dilated convolutions each
-    kernel: int = 3
-    dilations: tuple[int, ...] = (1, 4)  # repeated over the blocks; a block uses r, then 2r
+    blocks: int = 8  # two sub-layers each: dilated convolutions, or attention and feed-forward
+    kernel: int = 3  # nextitnet only
+    dilations: tuple[int, ...] = (1, 4)  # nextitnet only; repeated over the blocks; a block uses r, then 2r
     causal: bool = True
     max_length: int = 50  # L, events a window holds
+    heads: int = field(default=4, metadata=LATER)  # sasrec only
 
     def __post_init__(self) -> None:
-        _require(self, channels=1, blocks=1, kernel=1, max_length=1)
+        _require(self, channels=1, blocks=1, kernel=1, max_length=1, heads=1)
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,16 @@ class FitConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain JSON values, tuples as lists, keys in the order of the fields."""
+    """Plain JSON values, tuples as lists, keys in the order of the fields.
+
+    A `LATER` field is told only where it is not its default, which therefore never changes: what was stored
+    before there was the field reads, compares and hashes as ever.
+    """
+    usual = {field.name: field.default for field in _later(type(config))}
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(config).items()
+        if key not in usual or value != usual[key]
     }
 
 
@@ -84,7 +92,8 @@ def from_dict(kind: type[Config], values: Mapping[str, Any]) -> Config:
         SchemaMismatch: a field is missing or unknown; today's default for it need not be what was meant then.
     """
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if odd := sorted(fields ^ values.keys()):
+    untold = {field.name for field in _later(kind)} - values.keys()
+    if odd := sorted((fields ^ values.keys()) - untold):
         raise SchemaMismatch(
             f"A stored {kind.__name__} and this peter differ in {', '.join(odd)}; "
             "use the peter that wrote it."
@@ -128,6 +137,10 @@ def as_option(key: str, value: Any) -> str:
 def types_of(*configs: Any) -> dict[str, Any]:
     """The type of every field of `configs`, by its `--set` key."""
     return {key: kind for config in configs for key, kind in _types(config).items()}
+
+
+def _later(kind: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(kind) if field.metadata == LATER]
 
 
 def _require(config: Any, **least: float) -> None:

@@ -11,14 +11,15 @@ TCL = 2  # the row of the item table that stands for [TCL]; no pre-training reac
 class Graft(Protocol):
     """Hooks at site s (0 .. sites-1); a site is one sub-layer with its LayerNorm, two of them a block.
 
-    All tensors are [L, B, C]. The body masks padded rows after the hooks.
+    All tensors are [L, B, C]. The body masks padded rows after the hooks. Where the LayerNorm stands before
+    the sub-layer (sasrec), `inside` and `outside` follow each other.
     """
 
     def lookup(self, items: Tensor, x: Tensor) -> Tensor:
         """After the item embedding: items [L, B] went in, `x` came out."""
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        """Between the sub-layer and its LayerNorm: `x` went in, `y` came out."""
+        """Behind the sub-layer, before its LayerNorm if that follows: `x` went in, `y` came out."""
 
     def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
         """After the activation `y`, before the residual sum or the next sub-layer; `x` went in."""

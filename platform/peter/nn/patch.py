@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
+from peter.nn.blocks import linear
 from peter.nn.init import truncated_normal_
 from peter.nn.view import Grafted
 
@@ -43,8 +44,8 @@ class ModelPatch(nn.Module):
 
     def delta(self, h: Tensor) -> Tensor:
         """What the patch adds to h [..., C]."""
-        d = self.activation(F.linear(h, self.down.weight.to(h.dtype), self.down.bias.to(h.dtype)))  # [..., D]
-        return F.linear(d, self.up.weight.to(h.dtype), self.up.bias.to(h.dtype))  # [..., C]
+        d = self.activation(linear(h, self.down))  # [..., D]
+        return linear(d, self.up)  # [..., C]
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.delta(h)

@@ -22,9 +22,10 @@ Fitted = dict[int, tuple[Setting, nn.Module]]  # what a patch is made for, and t
 
 
 class MethodContract:
-    """Set `method`; `settings` changes its options, `kind_name` the task that it is tried on."""
+    """Set `method`; `settings` changes its options, `kind_name` the task, `architecture` the body."""
 
     method: Method
+    architecture = "nextitnet"
     settings: dict[str, Any] = {}  # noqa: RUF012 - replaced by subclasses, never changed
     kind_name = "classification"
     learns = True  # sixty users on a random body are enough to beat the prior
@@ -33,7 +34,7 @@ class MethodContract:
     def setting(self, types: int = 2, seed: int = 0) -> Setting:
         kind = task.kind(self.kind_name)
         labels = [(str(number),) for number in range(types)]
-        return Setting(tiny_body(), ITEMS, kind, kind.schema(labels), seed)
+        return Setting(tiny_body(architecture=self.architecture), ITEMS, kind, kind.schema(labels), seed)
 
     def users(self, types: int = 2, seed: int = 0) -> tuple[Histories, Tensor]:
         """Toy users with their types as targets of the kind."""
