@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from peter.config import PretrainConfig
+from peter.data.augmentations import some
 from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
 from peter.training.objectives import Batch, newest
@@ -43,9 +44,7 @@ class GapFill:
         """[B, L] bool: where the gaps are; never padding or another reserved row."""
         real = windows >= RESERVED
         count = (self.rate * real.sum(1)).round().clamp(1, MOST)  # [B]
-        chance = torch.rand(windows.shape, generator=generator).masked_fill(~real, 2.0)
-        rank = chance.argsort(dim=1).argsort(dim=1)
-        return (rank < count.unsqueeze(1)) & real
+        return some(real, count, generator)
 
 
 plugin = GapFill
