@@ -76,11 +76,14 @@ def pretrain(
         str | None, typer.Option("--name", help="The backbone's name; the event log's if not given.")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="What is learnt: next-item or gap-fill.")
+        str, typer.Option(help="next-item, gap-fill, contrastive, or next-item+contrastive.")
     ] = PretrainConfig.objective,
+    architecture: Annotated[
+        str, typer.Option(help="nextitnet (convolutions) or sasrec (attention).")
+    ] = BackboneConfig.architecture,
     channels: Annotated[int, typer.Option(min=1, help="Width of the body.")] = BackboneConfig.channels,
     blocks: Annotated[
-        int, typer.Option(min=1, help="Residual blocks, two convolutions each.")
+        int, typer.Option(min=1, help="Residual blocks, two sub-layers each.")
     ] = BackboneConfig.blocks,
     causal: Annotated[
         bool, typer.Option("--causal/--no-causal", help="Whether a position sees only what came before.")
@@ -99,8 +102,9 @@ def pretrain(
 ) -> None:
     """Pre-train a backbone and freeze it.
 
-    Learns from an event log what users do next, freezes the weights and registers them. More workers take the
-    same steps as one, faster, and each needs a core; a run may go on with another number of them.
+    Learns from an event log what users do next, freezes the weights and registers them. contrastive learns that
+    two views of a user are one user (CLUE). More workers take the same steps as one, faster, and each needs a
+    core; a run may go on with another number of them.
     """
     if (data is None) == (resume is None):
         raise InputError(
@@ -119,7 +123,7 @@ def pretrain(
         assert data is not None
         shape, training = from_options(
             settings or [],
-            BackboneConfig(channels=channels, blocks=blocks, causal=causal),
+            BackboneConfig(architecture, channels, blocks, causal=causal),
             PretrainConfig(objective=objective, epochs=epochs, seed=seed),
         )
         called = name or data.partition("@")[0]

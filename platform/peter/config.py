@@ -47,10 +47,20 @@ class PretrainConfig:
     seed: int = 0
     threads: int = 2  # part of the configuration: the bits of a sum depend on it
     salt: str = "peter"  # of the user split; another salt is another backbone
+    dropout: float = field(default=0.0, metadata=LATER)  # of activations, in what is asked about
+    # contrastive only (CLUE, Cheng et al., ICDM 2021):
+    view_dropout: float = field(default=0.5, metadata=LATER)  # of activations, in both views
+    augment: tuple[str, ...] = field(default=(), metadata=LATER)  # of mask, crop, reorder: one for each user
+    augment_share: float = field(default=0.3, metadata=LATER)  # of a user's events
+    contrast: Literal["siamese", "infonce"] = field(default="siamese", metadata=LATER)
+    contrast_weight: float = field(default=0.1, metadata=LATER)  # beside another objective
+    temperature: float = field(default=0.1, metadata=LATER)  # infonce only
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_size=1, threads=1)
         _require(self, learning_rate=0, weight_decay=0, negatives=0, mask_rate=0, seed=0)
+        _require(self, contrast_weight=0, temperature=0.001)
+        _require_share(self, "dropout", "view_dropout", "augment_share")
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,13 @@ def _require(config: Any, **least: float) -> None:
         value = getattr(config, key)
         if not low <= value < math.inf:
             raise InputError(f"{key}={value} cannot be used; give {key}={low} or more.")
+
+
+def _require_share(config: Any, *keys: str) -> None:
+    """Raises InputError for a number that is no share, or all of it."""
+    for key in keys:
+        if not 0 <= getattr(config, key) < 1:
+            raise InputError(f"{key}={getattr(config, key)} cannot be used; give a number from 0 to below 1.")
 
 
 def _types(config: Any) -> dict[str, Any]:

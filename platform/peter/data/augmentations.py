@@ -1,7 +1,10 @@
-"""Other windows that the same user might have left: events hidden, cut out or in another order.
+"""Other windows that the same user might have left: CLUE's explicit augmentations (Cheng et al., ICDM 2021).
 
-Each takes windows [B, S], left-padded with PAD, the share of a user's events that it touches, and a generator.
-Padding stays what and where it is, and at least one event of a user stays as it was.
+Masking, cropping (a run is removed, not kept) and permutation are the paper's; that an event of everybody is
+spared, whatever the share, is ours: a user of one event has no other view.
+
+Each takes windows [B, S], left-padded with PAD, the share of a user's events that it touches, and a
+generator. Padding stays what it is.
 """
 
 from collections.abc import Callable, Mapping

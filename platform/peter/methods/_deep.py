@@ -21,6 +21,7 @@ from peter.methods._pool import Part, pooled, solved
 from peter.methods._wide import counted, idf, wide_term
 from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
+from peter.nn.graft import TCL
 from peter.nn.init import generator, truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
@@ -89,9 +90,8 @@ class DeepPatch(nn.Module):
         super().__init__()
         self.wide = wide_term(setting) if options.wide else None
         self.trunk = trunk
-        self.register_parameter(
-            "tcl", nn.Parameter(torch.empty(setting.body.channels)) if options.tcl else None
-        )
+        start = trunk.view(setting.body).item_table[TCL]  # random, unless pre-training reached it
+        self.register_parameter("tcl", nn.Parameter(start.detach().clone()) if options.tcl else None)
         self.read_out = ReadOut(options.readout, options.history, options.tcl)
         self.summary = ItemSummary(setting) if options.summary else None
         view = trunk.view(setting.body, self.tcl)
@@ -102,8 +102,6 @@ class DeepPatch(nn.Module):
         self.head = Head(features, setting, len(self.widths))  # F -> K
         if not options.wide:
             truncated_normal_(self.head.weight, setting.seed, "head.weight")
-        if self.tcl is not None:
-            truncated_normal_(self.tcl, setting.seed, "tcl")
         self.dropout, self.seed, self.passes = options.dropout, setting.seed, 0
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:

@@ -7,6 +7,7 @@ from peter.config import PretrainConfig
 from peter.data.augmentations import some
 from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
+from peter.nn.backbone import Backbone
 from peter.training.objectives import Batch, newest
 
 MOST = 30  # gaps in a window
@@ -17,6 +18,7 @@ class GapFill:
     """p(hidden events | the others), min(30, max(1, round(rate * n))) gaps among the n items of a window."""
 
     causal = False
+    compares = False
 
     def __init__(self, config: PretrainConfig) -> None:
         if not 0 < config.mask_rate < 1:
@@ -39,6 +41,9 @@ class GapFill:
         answers = windows[:, -1].clone()
         windows[:, -1] = MASK
         return windows, answers
+
+    def head(self, body: Backbone) -> None:
+        return None
 
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         """[B, L] bool: where the gaps are; never padding or another reserved row."""
