@@ -102,9 +102,9 @@ def pretrain(
 ) -> None:
     """Pre-train a backbone and freeze it.
 
-    Learns from an event log what users do next, freezes the weights and registers them. contrastive learns that
-    two views of a user are one user (CLUE). More workers take the same steps as one, faster, and each needs a
-    core; a run may go on with another number of them.
+    Learns from an event log what users do next, freezes the weights and registers them; or, by contrastive
+    (CLUE), that two views of a user are one. More workers take the same steps as one, faster, and each needs
+    a core; a run may go on with another number of them.
     """
     if (data is None) == (resume is None):
         raise InputError(
@@ -171,13 +171,20 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_backbone(document: Document) -> Drawing:
-    yield facts({name: value for name, value in document.items() if name not in ("metrics", "read_by")})
+    apart = ("metrics", "collapsed", "read_by")
+    yield facts({name: value for name, value in document.items() if name not in apart})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],
         ([name, valid[name], test.get(name)] for name in valid),
         right=["validation users", "test users"],
     )
+    if document["collapsed"]:
+        yield (
+            f"The views collapsed: users differ by {valid['deviation']:.2f} of 1, in {valid['rank']:.1f} of "
+            f"{document['architecture']['channels']} directions; try --objective next-item+contrastive, "
+            "or --set contrast=infonce."
+        )
     if readers := document.get("read_by"):
         columns = ("patch", "method", "champion")
         yield table(columns, ([row[column] for column in columns] for row in readers))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from test_pretrain import ITEMS, equal, fresh, markov, ragged, run
-from torch import Tensor, nn
+from torch import Tensor
 
 from peter.config import PretrainConfig
 from peter.data.histories import TCL, Histories

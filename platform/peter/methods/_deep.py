@@ -90,8 +90,7 @@ class DeepPatch(nn.Module):
         super().__init__()
         self.wide = wide_term(setting) if options.wide else None
         self.trunk = trunk
-        start = trunk.view(setting.body).item_table[TCL]  # random, unless pre-training reached it
-        self.register_parameter("tcl", nn.Parameter(start.detach().clone()) if options.tcl else None)
+        self.register_parameter("tcl", _token(trunk, setting.body) if options.tcl else None)
         self.read_out = ReadOut(options.readout, options.history, options.tcl)
         self.summary = ItemSummary(setting) if options.summary else None
         view = trunk.view(setting.body, self.tcl)
@@ -164,6 +163,11 @@ class DeepPatch(nn.Module):
         self.passes += 1
         draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
         return features * (draw >= self.dropout).to(features) / (1 - self.dropout)
+
+
+def _token(trunk: Trunk, body: Backbone) -> nn.Parameter:
+    """[C] the task's own [TCL], from the trunk's row: random, unless the objective of pre-training had it."""
+    return nn.Parameter(trunk.view(body).item_table[TCL].detach().clone())
 
 
 def rates(shape: BackboneConfig) -> Mapping[str, Domain]:

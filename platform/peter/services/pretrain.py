@@ -1,7 +1,7 @@
 """Pre-training a backbone, freezing it, and registering what was frozen."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from safetensors.torch import save
@@ -18,7 +18,6 @@ from peter.services.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.pretrain_plan import Job, Plan
 from peter.services.running import ended, running
 from peter.services.workspace import Workspace
-from peter.training.contrast import COLLAPSED
 from peter.training.objectives import objective
 from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
@@ -114,20 +113,10 @@ def _trained(
         "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
     }
-    _warn_of_collapse(plan, best.metrics, progress)
     faults.reach("backbone.pretrain:trained")
     row = _register(workspace, plan, run, job, metrics)
     shutil.rmtree(directory)
     return row
-
-
-def _warn_of_collapse(plan: Plan, metrics: Mapping[str, float], progress: Progress) -> None:
-    if any(metrics.get(name, least) < least for name, least in COLLAPSED.items()):
-        progress.say(
-            f"The views collapsed: users of {plan.name} differ by {metrics['deviation']:.2f} of 1, in "
-            f"{metrics['rank']:.1f} of {plan.shape.channels} directions; try --objective "
-            "next-item+contrastive, or --set contrast=infonce."
-        )
 
 
 def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochReport]) -> EpochReport:

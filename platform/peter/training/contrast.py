@@ -15,7 +15,6 @@ from peter.nn.init import initialise
 from peter.nn.readout import EVENTS, POOLS, ReadOut, by_length, with_tokens
 
 USER = ReadOut("last", tcl=True)  # how a user is read, here and by whoever sets readout=last tcl=on
-COLLAPSED = {"deviation": 0.1, "rank": 2.0}  # where less of it is left, next to nothing tells users apart
 
 
 @dataclass(frozen=True)
