@@ -78,9 +78,7 @@ def pretrain(
     objective: Annotated[
         str, typer.Option(help="next-item, gap-fill, contrastive, or next-item+contrastive.")
     ] = PretrainConfig.objective,
-    architecture: Annotated[
-        str, typer.Option(help="nextitnet (convolutions) or sasrec (attention).")
-    ] = BackboneConfig.architecture,
+    architecture: Annotated[str, typer.Option(help="nextitnet or sasrec.")] = BackboneConfig.architecture,
     channels: Annotated[int, typer.Option(min=1, help="Width of the body.")] = BackboneConfig.channels,
     blocks: Annotated[
         int, typer.Option(min=1, help="Residual blocks, two sub-layers each.")

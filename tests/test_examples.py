@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
+    "objectives": ["objectives"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }
 

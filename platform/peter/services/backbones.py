@@ -80,7 +80,7 @@ def document(row: models.Backbone) -> dict[str, Any]:
         "architecture": row.architecture,
         "config": row.config,
         "metrics": row.metrics,
-        "collapsed": collapsed(row.metrics["valid"]),
+        "collapsed": collapsed(row.metrics.get("valid", {})),
         "run": row.run_id,
     }
 
