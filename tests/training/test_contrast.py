@@ -207,6 +207,12 @@ class TestPretraining:
         assert not equal(alone, both)
         assert {"deviation", "rank", "hit@5"} <= set(reports[0].metrics)
 
+    def test_a_body_that_looks_both_ways_learns_from_gaps_and_views(self) -> None:
+        config = dataclasses.replace(CONFIG, objective="gap-fill+contrastive", epochs=2, augment=("crop",))
+        reports = run(fresh(causal=False, architecture="sasrec"), config)
+        assert {"deviation", "rank", "hit@5"} == set(reports[0].metrics) & {"deviation", "rank", "hit@5"}
+        assert reports[1].train_loss < reports[0].train_loss
+
     def test_the_token_is_trained_by_it_and_by_nothing_else(self) -> None:
         before = fresh().body.item_table[TCL].clone()
         for name, moves in {"next-item": False, "contrastive": True, "next-item+contrastive": True}.items():
