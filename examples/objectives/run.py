@@ -23,10 +23,12 @@ OBJECTIVES = {
     "both": ("objective=next-item+contrastive",),
     "both, InfoNCE": ("objective=next-item+contrastive", *INFONCE),
 }
+ALONE = ("wide=off", "summary=off")
 READERS = [
     Contender("probe", "probe"),
     Contender("probe of [UR]", "probe", ("readout=last", "tcl=on")),
-    Contender("patches alone", "peter", ("wide=off", "summary=off")),
+    Contender("patches", "peter", ALONE),
+    Contender("patches of [UR]", "peter", (*ALONE, "readout=last", "tcl=on", "tcl_from=backbone")),
     Contender("default", "peter"),
 ]
 
@@ -50,8 +52,8 @@ class Bench:
 
 SHAPE = ("architecture=sasrec", "blocks=2", "dropout=0.2")
 FULL = [
-    Bench("movielens-100k", ("gender", "age", "occupation"), ("epochs=20", *SHAPE)),
-    Bench("complete-journey", ("marital", "age", "income"), ("epochs=3", *SHAPE)),
+    Bench("movielens-100k", ("gender", "age"), ("epochs=20", *SHAPE)),
+    Bench("complete-journey", ("marital", "income"), ("epochs=3", *SHAPE)),
 ]
 SMALL = [Bench("synthetic", ("taste",), ("epochs=1", "channels=16", *SHAPE), 1, ("threads=1", "epochs=1"))]
 
@@ -107,7 +109,8 @@ semicolon what the reader gains over its own log-loss on `{NEXT}`, more being be
 of Nadeau and Bengio. All on the same Transformer (sasrec, two blocks). `views` is CLUE as published (SimSiam,
 dropout of one half as the only augmentation) but for what reads it: CLUE fine-tunes everything. InfoNCE is
 ours, with dropout of a fifth; `both` adds a tenth of either loss. `probe of [UR]` reads the state behind the
-token that CLUE trains, `probe` the mean states of all levels; `patches alone` has neither counts nor summary.
+token that CLUE trains, `probe` the mean states of all levels, and so do the patches, without counts or item
+summary; `default` has both.
 
 """
 

@@ -45,7 +45,7 @@ def test_what_was_asked_for_before_there_was_a_choice_is_the_same_request(peter,
 
 @pytest.mark.parametrize("method", ["peter", "probe"])
 def test_a_task_stands_on_it_and_reads_the_token(peter, views, place: Path, method: str) -> None:
-    rates = ["--set", "epochs=1"] if method == "peter" else []
+    rates = ["--set", "epochs=1", "--set", "tcl_from=backbone"] if method == "peter" else []
     settings = ["--set", "tcl=on", "--set", "readout=last", "--set", "threads=1", *rates]
     words = ["task", "add", "other", "--labels", "gender.csv", "--backbone", "views", "--method", method]
     done = peter(*words, *settings, "--no-twin", "--json")

@@ -5,12 +5,12 @@ A method gives its options and its trunk; the rest is here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from peter.config import BackboneConfig
+from peter.config import LATER, BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
@@ -37,6 +37,7 @@ class DeepOptions:
     readout: PoolName = "all"  # last: the top level at the last event, as in PeterRec
     history: Span = "auto"  # auto: all of it for readout=all, else the newest window
     tcl: bool = False  # end each window by [TCL] (and begin it, if the body is not causal), a trained row
+    tcl_from: Literal["draw", "backbone"] = field(default="draw", metadata=LATER)  # what that row starts from
     wide: bool = True  # a weight per item and class over the whole history, solved first and then left alone
     summary: bool = True  # read the TF-IDF-weighted mean of the item embeddings over the whole history, too
     warm_start: bool = True  # the head starts from a convex solution on the bare body
@@ -90,7 +91,9 @@ class DeepPatch(nn.Module):
         super().__init__()
         self.wide = wide_term(setting) if options.wide else None
         self.trunk = trunk
-        self.register_parameter("tcl", _token(trunk, setting.body) if options.tcl else None)
+        self.register_parameter(
+            "tcl", nn.Parameter(torch.empty(setting.body.channels)) if options.tcl else None
+        )
         self.read_out = ReadOut(options.readout, options.history, options.tcl)
         self.summary = ItemSummary(setting) if options.summary else None
         view = trunk.view(setting.body, self.tcl)
@@ -101,6 +104,10 @@ class DeepPatch(nn.Module):
         self.head = Head(features, setting, len(self.widths))  # F -> K
         if not options.wide:
             truncated_normal_(self.head.weight, setting.seed, "head.weight")
+        if self.tcl is not None and options.tcl_from == "backbone":
+            self.tcl.data.copy_(view.item_table[TCL].detach())
+        elif self.tcl is not None:
+            truncated_normal_(self.tcl, setting.seed, "tcl")
         self.dropout, self.seed, self.passes = options.dropout, setting.seed, 0
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:
@@ -163,11 +170,6 @@ class DeepPatch(nn.Module):
         self.passes += 1
         draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
         return features * (draw >= self.dropout).to(features) / (1 - self.dropout)
-
-
-def _token(trunk: Trunk, body: Backbone) -> nn.Parameter:
-    """[C] the task's own [TCL], from the trunk's row: random, unless the objective of pre-training had it."""
-    return nn.Parameter(trunk.view(body).item_table[TCL].detach().clone())
 
 
 def rates(shape: BackboneConfig) -> Mapping[str, Domain]:
