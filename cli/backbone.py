@@ -78,11 +78,12 @@ def pretrain(
         str | None, typer.Option("--name", help="The backbone's name; the event log's if not given.")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="What is learnt: next-item or gap-fill.")
+        str, typer.Option(help="next-item, gap-fill, contrastive, or next-item+contrastive.")
     ] = PretrainConfig.objective,
+    architecture: Annotated[str, typer.Option(help="nextitnet or sasrec.")] = BackboneConfig.architecture,
     channels: Annotated[int, typer.Option(min=1, help="Width of the body.")] = BackboneConfig.channels,
     blocks: Annotated[
-        int, typer.Option(min=1, help="Residual blocks, two convolutions each.")
+        int, typer.Option(min=1, help="Residual blocks, two sub-layers each.")
     ] = BackboneConfig.blocks,
     causal: Annotated[
         bool, typer.Option("--causal/--no-causal", help="Whether a position sees only what came before.")
@@ -101,8 +102,9 @@ def pretrain(
 ) -> None:
     """Pre-train a backbone and freeze it.
 
-    Learns from an event log what users do next, freezes the weights and registers them. More workers take the
-    same steps as one, faster, and each needs a core; a run may go on with another number of them.
+    Learns from an event log what users do next, freezes the weights and registers them; or, by contrastive
+    (CLUE), that two views of a user are one. More workers take the same steps as one, faster, and each needs
+    a core; a run may go on with another number of them.
     """
     if (data is None) == (resume is None):
         raise InputError(
@@ -121,7 +123,7 @@ def pretrain(
         assert data is not None
         shape, training = from_options(
             settings or [],
-            BackboneConfig(channels=channels, blocks=blocks, causal=causal),
+            BackboneConfig(architecture, channels, blocks, causal=causal),
             PretrainConfig(objective=objective, epochs=epochs, seed=seed),
         )
         called = name or data.partition("@")[0]
@@ -169,7 +171,7 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_backbone(document: Document) -> Drawing:
-    apart = ("metrics", "read_by", "capacity")
+    apart = ("metrics", "collapsed", "read_by", "capacity")
     yield facts({name: value for name, value in document.items() if name not in apart})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
@@ -177,6 +179,12 @@ def _drawn_backbone(document: Document) -> Drawing:
         ([name, valid[name], test.get(name)] for name in valid),
         right=["validation users", "test users"],
     )
+    if document["collapsed"]:
+        yield (
+            f"The views collapsed: users differ by {valid['deviation']:.2f} of 1, in {valid['rank']:.1f} of "
+            f"{document['architecture']['channels']} directions; try --objective next-item+contrastive, "
+            "or --set contrast=infonce."
+        )
     if readers := document.get("read_by"):
         columns = ("patch", "method", "champion")
         yield table(columns, ([row[column] for column in columns] for row in readers))

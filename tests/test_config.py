@@ -61,7 +61,9 @@ def test_an_unknown_key_names_the_near_ones() -> None:
         from_options(["reductoin=4"], Options(), FitConfig())
 
 
-@pytest.mark.parametrize("config", [BackboneConfig(dilations=(1, 2)), PretrainConfig(), FitConfig(seed=3)])
+@pytest.mark.parametrize(
+    "config", [BackboneConfig(dilations=(1, 2)), BackboneConfig(heads=2), PretrainConfig(), FitConfig(seed=3)]
+)
 def test_a_config_comes_back_as_it_was_stored(config: Any) -> None:
     assert from_dict(type(config), to_dict(config)) == config
 
@@ -72,6 +74,23 @@ def test_a_config_of_another_peter_is_refused(change: dict[str, Any]) -> None:
     stored = {key: value for key, value in stored.items() if value is not None}
     with pytest.raises(SchemaMismatch, match=next(iter(change))):
         from_dict(BackboneConfig, stored)
+
+
+def test_a_later_field_is_kept_only_where_it_is_not_its_default() -> None:
+    """So that what older versions stored reads, compares and hashes as it did."""
+    before = {
+        "architecture": "nextitnet",
+        "channels": 64,
+        "blocks": 8,
+        "kernel": 3,
+        "dilations": [1, 4],
+        "causal": True,
+        "max_length": 50,
+    }
+    assert to_dict(BackboneConfig()) == before
+    assert list(to_dict(BackboneConfig())) == list(before)
+    assert from_dict(BackboneConfig, before) == BackboneConfig()
+    assert to_dict(BackboneConfig(heads=2))["heads"] == 2
 
 
 def test_a_value_written_as_an_option_is_read_as_itself() -> None:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
     "continual": ["continual"],
+    "objectives": ["objectives"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }
 

@@ -11,25 +11,25 @@ from typing import Any, Literal, TypeVar
 from peter import schedule
 from peter.errors import InputError, SchemaMismatch, UnknownName
 
-LATER = "later"  # marks a field that came after configs were stored: its default says what they meant
-
 Config = TypeVar("Config")
+LATER = {"later": True}  # metadata of a field that stored configs lack: kept only where it is not its default
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Shape of a NextItNet body (PeterRec section 3.1; Yuan et al., WSDM 2019)."""
+    """Shape of a body, NextItNet (PeterRec section 3.1; Yuan et al., WSDM 2019) or another."""
 
-    architecture: str = "nextitnet"
+    architecture: str = "nextitnet"  # or sasrec
     channels: int = 64  # C
-    blocks: int = 8  # two dilated convolutions each
-    kernel: int = 3
-    dilations: tuple[int, ...] = (1, 4)  # repeated over the blocks; a block uses r, then 2r
+    blocks: int = 8  # two sub-layers each: dilated convolutions, or attention and feed-forward
+    kernel: int = 3  # nextitnet only
+    dilations: tuple[int, ...] = (1, 4)  # nextitnet only; repeated over the blocks; a block uses r, then 2r
     causal: bool = True
     max_length: int = 50  # L, events a window holds
+    heads: int = field(default=4, metadata=LATER)  # sasrec only
 
     def __post_init__(self) -> None:
-        _require(self, channels=1, blocks=1, kernel=1, max_length=1)
+        _require(self, channels=1, blocks=1, kernel=1, max_length=1, heads=1)
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,20 @@ class PretrainConfig:
     seed: int = 0
     threads: int = 2  # part of the configuration: the bits of a sum depend on it
     salt: str = "peter"  # of the user split; another salt is another backbone
+    dropout: float = field(default=0.0, metadata=LATER)  # of activations, in what is asked about
+    # contrastive only (CLUE, Cheng et al., ICDM 2021):
+    view_dropout: float = field(default=0.5, metadata=LATER)  # of activations, in both views
+    augment: tuple[str, ...] = field(default=(), metadata=LATER)  # of mask, crop, reorder: one for each user
+    augment_share: float = field(default=0.3, metadata=LATER)  # of a user's events
+    contrast: Literal["siamese", "infonce"] = field(default="siamese", metadata=LATER)
+    contrast_weight: float = field(default=0.1, metadata=LATER)  # beside another objective
+    temperature: float = field(default=0.1, metadata=LATER)  # infonce only
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_size=1, threads=1)
         _require(self, learning_rate=0, weight_decay=0, negatives=0, mask_rate=0, seed=0)
+        _require(self, contrast_weight=0, temperature=0.001)
+        _require_share(self, "dropout", "view_dropout", "augment_share")
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class FitConfig:
     caution: float = 1.0  # standard errors by which an epoch must beat the state before the first one
     seed: int = 0
     threads: int = 2
-    schedule: str = field(default="", metadata={LATER: True})  # settings that change: see `peter.schedule`
+    schedule: str = field(default="", metadata=LATER)  # settings that change: see `peter.schedule`
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_users=1, threads=1)
@@ -78,7 +88,8 @@ class FitConfig:
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain JSON values, tuples as lists, keys in the order of the fields.
 
-    A field that is `LATER` is left out where it has its default, so that a request keeps its hash.
+    A `LATER` field is told only where it is not its default, which therefore never changes: what was stored
+    before there was the field reads, compares and hashes as ever.
     """
     unsaid = {key for key, default in _later(type(config)).items() if getattr(config, key) == default}
     return {
@@ -152,7 +163,14 @@ def _require(config: Any, **least: float) -> None:
 
 def _later(kind: type[Any]) -> dict[str, Any]:
     """The defaults of the fields that older configs lack."""
-    return {field.name: field.default for field in dataclasses.fields(kind) if LATER in field.metadata}
+    return {field.name: field.default for field in dataclasses.fields(kind) if "later" in field.metadata}
+
+
+def _require_share(config: Any, *keys: str) -> None:
+    """Raises InputError for a number that is no share, or all of it."""
+    for key in keys:
+        if not 0 <= getattr(config, key) < 1:
+            raise InputError(f"{key}={getattr(config, key)} cannot be used; give a number from 0 to below 1.")
 
 
 def _types(config: Any) -> dict[str, Any]:

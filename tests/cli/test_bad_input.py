@@ -95,6 +95,27 @@ WORDS = {
     "no such objective": ([*PRETRAIN, "--objective", "next-itm"], "did you mean next_item?"),
     "another body's objective": ([*PRETRAIN, "--objective", "gap-fill"], "add --no-causal"),
     "no such architecture": ([*PRETRAIN, "--set", "architecture=nosuch"], "known: nextitnet"),
+    "heads that do not fit": (
+        [*PRETRAIN, "--architecture", "sasrec", "--set", "heads=3"],
+        "give a divisor of 8",
+    ),
+    "views that are one": (
+        [*PRETRAIN, "--objective", "contrastive", "--set", "view_dropout=0"],
+        "give view_dropout=0.5 or augment=mask",
+    ),
+    "no such augmentation": (
+        [*PRETRAIN, "--objective", "contrastive", "--set", "augment=crp"],
+        "did you mean crop?",
+    ),
+    "objectives that do not join": (
+        [*PRETRAIN, "--objective", "next-item+gap-fill"],
+        "e.g. next-item+contrastive",
+    ),
+    "many for what one must see": (
+        [*PRETRAIN, "--objective", "contrastive", "--workers", "2"],
+        "leave out --workers",
+    ),
+    "all dropped": ([*PRETRAIN, "--set", "dropout=1"], "from 0 to below 1"),
     "no dilations": ([*PRETRAIN, "--set", "dilations="], "dilations=1,4"),
     "negative negatives": ([*PRETRAIN, "--set", "negatives=-1"], "give negatives=0 or more"),
     "a run that is done": (["backbone", "pretrain", "--resume", "1"], "Run 1 is a pretrain that is done"),

@@ -59,6 +59,15 @@ for name in plugins.modules(
     globals()[contract.__name__] = contract
     del contract
 
+for name in ("peter", "ladder", "last", "full", "scratch", "zero", "probe"):  # lora needs convolutions
+    method = methods.method(name)
+    members = {"method": method, "architecture": "sasrec"}
+    if hasattr(method.options, "wide"):
+        members["settings"] = {"wide": False, "tcl": name != "ladder"}
+    contract = type(f"Test{name.title()}OnSasrec", (MethodContract,), members)
+    globals()[contract.__name__] = contract
+    del contract
+
 for name in ("peter", "bag", "probe", "lsa"):  # outputs of low rank, several answers a user, more is better
     members = {"method": methods.method(name), "kind_name": "recommendation"}
     contract = type(f"Test{name.title()}Recommends", (MethodContract,), members)

@@ -10,6 +10,7 @@ from peter import methods, plugins
 from peter.errors import InputError
 from peter.methods import Setting, method
 from peter.methods._deep import Deep, DeepPatch
+from peter.nn.graft import TCL
 from peter.testing import MethodContract, fingerprint, tiny_body, toy_users
 from peter.training.fit import predict
 
@@ -43,6 +44,17 @@ def fitted(name: str, setting: Setting, **settings: Any) -> DeepPatch:
     patch = made.fitted(setting)
     assert isinstance(patch, DeepPatch)
     return patch
+
+
+@pytest.mark.parametrize("name", ["peter", "last", "full", "scratch", "zero"])
+def test_the_token_may_start_from_the_row_of_the_body_it_stands_in(name: str, setting: Setting) -> None:
+    """Which contrastive pre-training has taught; a twin from random values has none of it."""
+    patch = build(name, replace(setting, seed=5), tcl=True, tcl_from="backbone")
+    assert patch.tcl is not None
+    taught = setting.body.item_table[TCL]
+    assert torch.equal(patch.tcl, taught) != (name in ("scratch", "zero"))
+    assert patch.tcl.data_ptr() != taught.data_ptr()
+    assert torch.equal(patch.tcl, patch.trunk.view(setting.body).item_table[TCL])
 
 
 class TestLast:

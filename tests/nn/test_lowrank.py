@@ -82,7 +82,6 @@ def test_a_rank_that_is_none_is_refused(body: Backbone, rank: int) -> None:
         LowRankGraft(body, rank, ALPHA, 0)
 
 
-def test_a_body_without_convolutions_is_refused(body: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "site_layer", lambda site: nn.Linear(CHANNELS, CHANNELS))
-    with pytest.raises(InputError, match="not Linear"):
-        LowRankGraft(body, RANK, ALPHA, 0)
+def test_a_body_without_convolutions_is_refused() -> None:
+    with pytest.raises(InputError, match="not SelfAttention; give --method peter"):
+        LowRankGraft(tiny_body(architecture="sasrec"), RANK, ALPHA, 0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from peter.config import BackboneConfig
 from peter.errors import InputError
+from peter.nn.attention import visible
 from peter.nn.backbone import Backbone, build_backbone
 from peter.nn.conv import DilatedConv
 from peter.nn.patch import ACTIVATIONS, INSERTIONS, ModelPatch, PatchGraft
@@ -219,6 +220,53 @@ class TestInsertion:
     def test_an_unknown_one_is_refused(self, body: Backbone) -> None:
         with pytest.raises(InputError, match="serial2, serial1"):
             PatchGraft(body, BOTTLENECK, 1, insertion="serial3")
+
+
+class TestOnSasrec:
+    """Its LayerNorm stands before a sub-layer: u = LN(x), y = sub-layer(u), and x + y goes on."""
+
+    @pytest.fixture
+    def body(self) -> Backbone:
+        shape = BackboneConfig("sasrec", channels=CHANNELS, blocks=BLOCKS)
+        return build_backbone(shape, 30, seed=0).requires_grad_(False)
+
+    @every_insertion
+    def test_it_follows_its_equation(self, body: Backbone, items: Tensor, insertion: str) -> None:
+        graft = moved(PatchGraft(body, BOTTLENECK, 1, insertion=insertion))
+        joined: dict[str, Callable[[Map, Tensor, Tensor], Tensor]] = {
+            "parallel": lambda mp, u, y: y + mp(u),
+            "parallel-delta": lambda mp, u, y: y + mp(u) - u,
+            "parallel-after": lambda mp, u, y: y + mp(u),
+        }
+        seen, x = visible(whole(items).T, causal=True), body(whole(items))[0]
+        levels = body(whole(items), graft)
+        for site in range(body.sites):
+            own, layer = graft.norms[str(site)] if site % 2 else body.site_norm(site), body.site_layer(site)
+            u = F.layer_norm(x, (CHANNELS,), own.weight, own.bias, 1e-8)
+            y = layer(u) if site % 2 else layer(u, seen)
+            if str(site) in graft.patches:
+                y = joined.get(insertion, lambda mp, u, y: mp(y))(graft.patches[str(site)], u, y)
+            x = x + y
+            if site % 2 and site < body.sites - 1:
+                torch.testing.assert_close(levels[1 + site // 2], x, rtol=1e-4, atol=1e-4)
+
+    @every_insertion
+    def test_a_fresh_graft_is_the_body_bit_for_bit(
+        self, body: Backbone, items: Tensor, insertion: str
+    ) -> None:
+        graft = PatchGraft(body, BOTTLENECK, 1, insertion=insertion)
+        same = [torch.equal(*pair) for pair in zip(body(items), body(items, graft), strict=True)]
+        assert same == [True] + [insertion not in INNER_IDENTITY] * BLOCKS
+
+    @every_insertion
+    def test_padded_rows_stay_zero_and_change_nothing(
+        self, body: Backbone, items: Tensor, insertion: str
+    ) -> None:
+        graft = moved(PatchGraft(body, BOTTLENECK, 1, insertion=insertion))
+        levels = body(items, graft)
+        assert not any(level[:7, 0].any() for level in levels)
+        alone = body(items[:1, 7:], graft)
+        torch.testing.assert_close(levels[-1][7:, 0], alone[-1][:, 0], rtol=1e-4, atol=1e-4)
 
 
 class TestSecondNorm:

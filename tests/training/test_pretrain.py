@@ -48,8 +48,8 @@ def ragged(users: int, seed: int) -> Histories:
     return Histories(full.items[keep], torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]))
 
 
-def fresh(causal: bool = True, seed: int = 0) -> PretrainModel:
-    config = BackboneConfig(channels=16, blocks=2, max_length=10, causal=causal)
+def fresh(causal: bool = True, seed: int = 0, architecture: str = "nextitnet") -> PretrainModel:
+    config = BackboneConfig(architecture, channels=16, blocks=2, max_length=10, causal=causal)
     return PretrainModel(build_backbone(config, ITEMS, seed), ITEMS)
 
 
@@ -76,6 +76,13 @@ def test_next_item_is_learnt_exactly_when_it_can_be(
     train, valid = markov(300, predictable, 1), markov(300, predictable, 2)
     reports = list(pretrain(fresh(), train, valid, config))
     assert reports[-1].metrics["hit@5"] == pytest.approx(expected, abs=0.08)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_transformer_learns_it_too(dropout: float) -> None:
+    config = dataclasses.replace(FAST, epochs=8, dropout=dropout)
+    reports = list(pretrain(fresh(architecture="sasrec"), markov(300, 0.9, 1), markov(300, 0.9, 2), config))
+    assert reports[-1].metrics["hit@5"] == pytest.approx(0.9, abs=0.08)
 
 
 def test_gaps_are_filled_from_both_sides() -> None:
@@ -117,12 +124,16 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
     assert not equal(models[0], models[2])
 
 
-@pytest.mark.parametrize(("objective", "negatives"), [("next-item", 0), ("next-item", 8), ("gap-fill", 0)])
+@pytest.mark.parametrize(
+    ("objective", "negatives"),
+    [("next-item", 0), ("next-item", 8), ("gap-fill", 0), ("contrastive", 0), ("next-item+contrastive", 8)],
+)
 def test_resumed_run_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str, negatives: int
 ) -> None:
-    config = dataclasses.replace(FAST, objective=objective, negatives=negatives)
-    whole = fresh(objective == "next-item")
+    config = dataclasses.replace(FAST, objective=objective, negatives=negatives, dropout=0.1)
+    causal = objective != "gap-fill"
+    whole = fresh(causal)
     reports = run(whole, config)
     monkeypatch.setattr(module, "STEPS", 1)
     steps, stopped = 0, 0
@@ -137,9 +148,9 @@ def test_resumed_run_ends_with_the_same_bits(
 
     monkeypatch.setattr(module._Run, "_step", interrupted)
     while True:
-        model = fresh(objective == "next-item", seed=steps)  # whatever it starts from, the checkpoint decides
+        model = fresh(causal, seed=steps)  # whatever it starts from, the checkpoint decides
         if stopped == 0:
-            model = fresh(objective == "next-item")
+            model = fresh(causal)
         try:
             pieces = run(model, config, checkpoint=tmp_path / "run")
             break

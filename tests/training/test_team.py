@@ -22,6 +22,7 @@ STEP = dataclasses.replace(FAST, epochs=1, batch_size=500)  # a single one
 CASES = {
     "full softmax": STEP,
     "sampled softmax": dataclasses.replace(STEP, negatives=8),
+    "dropout": dataclasses.replace(STEP, dropout=0.3),
     "gaps": dataclasses.replace(STEP, objective="gap-fill"),
     "epochs": dataclasses.replace(FAST, batch_size=ODD),
     "apart": STEP,  # each member with a checkpoint of its own
@@ -65,7 +66,7 @@ def members(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full softmax", "sampled softmax", "gaps"])
+@pytest.mark.parametrize("name", ["full softmax", "sampled softmax", "dropout", "gaps"])
 def test_gradients_are_those_of_one_process(folder: Path, name: str) -> None:
     alone = learnt(CASES[name], ALONE)
     for found in members(folder, name):

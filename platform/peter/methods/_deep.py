@@ -5,12 +5,12 @@ A method gives its options and its trunk; the rest is here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from peter.config import BackboneConfig
+from peter.config import LATER, BackboneConfig
 from peter.data.histories import RESERVED, Histories
 from peter.errors import InputError
 from peter.methods import ClosedForm, Examples, Gradient, Older, Phase, Setting
@@ -23,6 +23,7 @@ from peter.methods.bag import TfIdfLinear
 from peter.nn.backbone import Backbone
 from peter.nn.dropout import Dropout
 from peter.nn.experts import Experts
+from peter.nn.graft import TCL
 from peter.nn.init import truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Trunk, View
@@ -40,6 +41,7 @@ class DeepOptions:
     readout: PoolName = "all"  # last: the top level at the last event, as in PeterRec
     history: Span = "auto"  # auto: all of it for readout=all, else the newest window
     tcl: bool = False  # end each window by [TCL] (and begin it, if the body is not causal), a trained row
+    tcl_from: Literal["draw", "backbone"] = field(default="draw", metadata=LATER)  # what that row starts from
     wide: bool = True  # a weight per item and class over the whole history, solved first and then left alone
     summary: bool = True  # read the TF-IDF-weighted mean of the item embeddings over the whole history, too
     warm_start: bool = True  # the head starts from a convex solution on the bare body
@@ -106,7 +108,9 @@ class DeepPatch(nn.Module):
         self.head = Head(features, setting, len(self.widths))  # F -> K
         if not options.wide:
             truncated_normal_(self.head.weight, setting.seed, "head.weight")
-        if self.tcl is not None:
+        if self.tcl is not None and options.tcl_from == "backbone":
+            self.tcl.data.copy_(view.item_table[TCL].detach())
+        elif self.tcl is not None:
             truncated_normal_(self.tcl, setting.seed, "tcl")
         self.dropout = Dropout(options.dropout, setting.seed)
 

@@ -1,12 +1,12 @@
 """A linear head on the frozen representation: what the backbone knows without being changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from peter.config import BackboneConfig
+from peter.config import LATER, BackboneConfig
 from peter.data.histories import Histories
 from peter.methods import ClosedForm, Examples, Phase, Setting
 from peter.methods._head import Head
@@ -21,6 +21,7 @@ class Options:
 
     readout: PoolName = "all"  # last: the top level at the last event, as in the paper
     history: Span = "auto"  # auto: all of it for readout=all, else the newest window
+    tcl: bool = field(default=False, metadata=LATER)  # end each window by [TCL], which `contrastive` trains
 
 
 class ProbePatch(nn.Module):
@@ -28,7 +29,7 @@ class ProbePatch(nn.Module):
 
     def __init__(self, setting: Setting, options: Options) -> None:
         super().__init__()
-        self.read = ReadOut(options.readout, options.history)
+        self.read = ReadOut(options.readout, options.history, options.tcl)
         self.head = Head(self.read.width(setting.body), setting)  # F -> K
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:

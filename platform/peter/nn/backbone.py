@@ -41,10 +41,10 @@ class Backbone(Protocol):
         """[V, C] the item embedding's weight."""
 
     def site_layer(self, site: int) -> nn.Module:
-        """The sub-layer of a site, e.g. a convolution."""
+        """The sub-layer of a site: a convolution, an attention ..."""
 
     def site_norm(self, site: int) -> nn.LayerNorm:
-        """The LayerNorm behind the sub-layer of a site."""
+        """The LayerNorm of a site."""
 
     def block_tensors(self, blocks: range) -> list[str]:
         """Names in the state dict of all tensors of these blocks."""

@@ -68,6 +68,12 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return F.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
 
 
+def linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """`layer`, its float32 parameters cast to the activations' dtype."""
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return F.linear(x, layer.weight.to(x.dtype), bias)
+
+
 def mask(x: Tensor, real: Tensor | None) -> Tensor:
     """Zero the padded rows of x [L, B, C]; `real` is [L, B, 1] of 0 and 1, or None when nothing is padded."""
     return x if real is None else x * real

@@ -1,10 +1,10 @@
 """Low-rank deltas on dilated convolutions."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
+from peter.nn.blocks import linear
 from peter.nn.conv import DilatedConv
 from peter.nn.init import truncated_normal_
 from peter.nn.patch import require_blocks
@@ -32,7 +32,7 @@ class LowRankDelta(nn.Module):
         return self.scale * down
 
     def forward(self, x: Tensor) -> Tensor:
-        delta = F.linear(self.down(x), self.up.weight.to(x.dtype))  # [L, B, C]
+        delta = linear(self.down(x), self.up)  # [L, B, C]
         return self.scale * delta
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
+from peter.nn.blocks import linear
 from peter.nn.init import truncated_normal_
 from peter.nn.view import Grafted
 
@@ -43,12 +44,11 @@ class ModelPatch(nn.Module):
 
     def narrow(self, h: Tensor) -> Tensor:
         """phi(W_down h + b_down) of h [..., C]."""
-        d = F.linear(h, self.down.weight.to(h.dtype), self.down.bias.to(h.dtype))
-        return self.activation(d)  # [..., D]
+        return self.activation(linear(h, self.down))  # [..., D]
 
     def delta(self, h: Tensor) -> Tensor:
         """What the patch adds to h [..., C]."""
-        return F.linear(self.narrow(h), self.up.weight.to(h.dtype), self.up.bias.to(h.dtype))  # [..., C]
+        return linear(self.narrow(h), self.up)  # [..., C]
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.delta(h)

@@ -102,7 +102,7 @@ class ReadOut:
 
     def width(self, view: View) -> int:
         """F. Raises InputError where a window has no room for an event beside its tokens."""
-        if self._events(view) < 1:
+        if self.events(view) < 1:
             raise InputError(
                 f"Windows of {view.max_length} have no room for an event beside [TCL]; give tcl=off."
             )
@@ -128,21 +128,21 @@ class ReadOut:
             weights = weights.index_add(0, owner, positions.to(weights))
         return sums / weights.clamp(min=1).unsqueeze(1)  # [B, F]
 
-    def _events(self, view: View) -> int:
+    def events(self, view: View) -> int:
         """Events a window holds at most."""
         tokens = (1 if view.causal else 2) if self.tcl else 0
         return view.max_length - tokens
 
     def _windows(self, view: View, histories: Histories) -> tuple[Tensor, Tensor]:
-        windows = histories.windows(self._events(view))
+        windows = histories.windows(self.events(view))
         items, user = windows.items, windows.user
         if self.history == "window" or (self.history == "auto" and self.name != "all"):
             newest = user.diff(append=user.new_tensor([len(histories)])) > 0
             items, user = items[newest], user[newest]
-        return (_with_tokens(items, view.causal) if self.tcl else items), user
+        return (with_tokens(items, view.causal) if self.tcl else items), user
 
 
-def _with_tokens(items: Tensor, causal: bool) -> Tensor:
+def with_tokens(items: Tensor, causal: bool) -> Tensor:
     """[TCL] after each window [W, L], and in front of its first event too if not `causal`."""
     token = items.new_full((len(items), 1), TCL)
     if causal:

@@ -6,6 +6,7 @@ from typing import Any
 from peter.errors import UnknownName
 from peter.registry import backbones, event_logs, lineage, models, references
 from peter.services.workspace import Workspace
+from peter.training.collapse import collapsed
 
 
 def list_backbones(workspace: Workspace) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def tree(workspace: Workspace, reference: str | None) -> dict[str, Any]:
 
 
 def document(row: models.Backbone) -> dict[str, Any]:
-    """A backbone as scripts read it."""
+    """A backbone as scripts read it; `collapsed` where its objective made nearly one of all users."""
     return {
         **_line(row),
         "weights_sha256": row.weights_sha256,
@@ -91,6 +92,7 @@ def document(row: models.Backbone) -> dict[str, Any]:
         "architecture": row.architecture,
         "config": row.config,
         "metrics": row.metrics,
+        "collapsed": collapsed(row.metrics.get("valid", {})),
         "run": row.run_id,
     }
 

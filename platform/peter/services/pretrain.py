@@ -18,9 +18,10 @@ from peter.services.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.pretrain_plan import Job, Plan
 from peter.services.running import ended, running
 from peter.services.workspace import Workspace
+from peter.training.objectives import objective
 from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
-from peter.training.pretrain import ranking_of
+from peter.training.pretrain_ranking import ranking_of
 
 AGAIN = "peter backbone pretrain --resume {run}"
 
@@ -45,6 +46,7 @@ def pretrain(
     names.check("a backbone", name)
     with workspace.registry.read() as session:
         plan = Plan(name, event_logs.get(session, data), shape, config)
+        _require_one(plan, crew)
         known = _known(session, plan)
     if known:
         progress.say(f"{known.reference} was made by this very request before.")
@@ -86,7 +88,7 @@ def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = A
     """Go on with a run that was stopped or killed, from its checkpoint to the same weights.
 
     Raises:
-        InputError: no pre-training, still under way, or finished.
+        InputError: no pre-training, still under way, or finished; or several workers where one must do it.
     """
 
     def take(session: Session) -> tuple[models.Run, Plan]:
@@ -94,11 +96,22 @@ def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = A
         run = runs.get(session, run_id)
         if run.kind != "pretrain":
             raise InputError(f"Run {run_id} is no pre-training but a {run.kind}; see `peter run list`.")
-        return runs.resume(session, run_id, workspace.actor), Plan.of(session, run)
+        plan = Plan.of(session, run)
+        _require_one(plan, crew)
+        return runs.resume(session, run_id, workspace.actor), plan
 
     run, plan = workspace.registry.write(take)
     with ended(workspace, run, AGAIN):
         return document(_trained(workspace, plan, Job.begin(workspace, plan), run, progress, crew))
+
+
+def _require_one(plan: Plan, crew: Crew) -> None:
+    """Raises InputError where each of several processes would see a part of what has to be seen whole."""
+    if crew.workers > 1 and objective(plan.config, plan.shape.causal).compares:
+        raise InputError(
+            f"The objective {plan.config.objective} compares all users of a step in one process; "
+            "leave out --workers."
+        )
 
 
 def _known(session: Session, plan: Plan) -> models.Backbone | None:

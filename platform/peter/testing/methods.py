@@ -39,9 +39,10 @@ def champion(name: str, setting: Setting, seed: int = 0, **settings: Any) -> Old
 
 
 class MethodContract:
-    """Set `method`; `settings` changes its options, `kind_name` the task that it is tried on."""
+    """Set `method`; `settings` changes its options, `kind_name` the task, `architecture` the body."""
 
     method: Method
+    architecture = "nextitnet"
     settings: dict[str, Any] = {}  # noqa: RUF012 - replaced by subclasses, never changed
     kind_name = "classification"
     older: Sequence[Older] = ()  # what a method that reads others finds there
@@ -51,7 +52,7 @@ class MethodContract:
     def setting(self, types: int = 2, seed: int = 0) -> Setting:
         kind = task.kind(self.kind_name)
         labels = [(str(number),) for number in range(types)]
-        body, schema = tiny_body(), kind.schema(labels)
+        body, schema = tiny_body(architecture=self.architecture), kind.schema(labels)
         root = Root.cut(body, pruned=0.5)
         return Setting(body, ITEMS, kind, schema, seed, older=lambda: self.older, root=root)
 

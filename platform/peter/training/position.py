@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One finished epoch. Losses are nats an event, metrics are those of validation users."""
+    """One finished epoch. Losses are nats an event, and what a comparison of users adds; metrics are those of
+    validation users."""
 
     epoch: int  # from 1
     train_loss: float
     valid_loss: float
     metrics: dict[str, float]
     seconds: float
-    examples_per_second: float  # asked events
+    examples_per_second: float  # asked events, or users where none is asked for
     best: bool
 
 

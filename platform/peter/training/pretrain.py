@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from peter import config as configs
 from peter.config import PretrainConfig
-from peter.data.histories import PAD, RESERVED, Histories
+from peter.data.histories import Histories
 from peter.data.sampling import FrequencySampler
 from peter.errors import InputError, PeterError
+from peter.nn.graft import Dropout, Graft
 from peter.nn.init import generator
 from peter.nn.readout import by_length
 from peter.progress import Progress, Silent
+from peter.training.batches import batches, trimmed
 from peter.training.checkpoint import (
     Checkpoint,
     copied,
@@ -27,10 +29,11 @@ from peter.training.checkpoint import (
     part,
     prefixed,
 )
+from peter.training.contrast import spread
 from peter.training.objectives import Batch, Objective, objective
 from peter.training.position import EpochReport, Position
 from peter.training.pretrain_model import Negatives, PretrainModel
-from peter.training.ranking import catalogue_ranks, ranking_metrics
+from peter.training.pretrain_ranking import newest, ranking
 from peter.training.team import ALONE, Team
 from peter.training.threads import threads
 
@@ -48,6 +51,9 @@ def pretrain(
     team: Team = ALONE,
 ) -> Iterator[EpochReport]:
     """Train `model` in place, one report an epoch; at the end it holds the best epoch's weights.
+
+    Where the objective asks for no items it holds the last epoch's: two views agree best where all collapse.
+    What an objective trains beside it (`Objective.head`) is in the checkpoint and nowhere else.
 
     A run that finds its `checkpoint` gives the reports of the finished epochs again and goes on behind them;
     it ends with the same bits as one that was never stopped, on the same machine with `config.threads`.
@@ -90,24 +96,6 @@ def checked(config: PretrainConfig, causal: bool, train: Histories, valid: Histo
     return objective(config, causal)
 
 
-def ranking_of(model: PretrainModel, users: Histories, config: PretrainConfig) -> dict[str, float]:
-    """hit@k, mrr@k and ndcg@k of each user's newest event among the full catalogue."""
-    with threads(config.threads):
-        return _ranking(model, *_newest(model, users, config), ALONE)
-
-
-def _ranking(model: PretrainModel, inputs: Tensor, answers: Tensor, team: Team) -> dict[str, float]:
-    own = catalogue_ranks(model.body, model.table, model.bias, team.own(inputs), team.own(answers))
-    return dict(ranking_metrics(team.joined(own)))
-
-
-def _newest(model: PretrainModel, users: Histories, config: PretrainConfig) -> tuple[Tensor, Tensor]:
-    """Inputs [B, L] that ask for the newest event, and the answers [B] as rows of the output table."""
-    inputs, answers = objective(config, model.body.causal).last(users, model.body.max_length)
-    known = answers >= RESERVED
-    return inputs[known], answers[known] - RESERVED
-
-
 class _Run:
     """A pre-training under way. Every draw's generator is seeded by (seed, what for, epoch, step)."""
 
@@ -125,12 +113,15 @@ class _Run:
         length = model.body.max_length
         self.windows = self.objective.windows(train, length)  # [W, S]
         self.valid_windows = self.objective.windows(valid, length)
-        self.last = _newest(model, valid, config)
+        self.last = newest(model, valid, config)
         counts = train.items.bincount(minlength=model.items)
         self.sampler = FrequencySampler(counts.numpy()) if config.negatives else None
         self.learner = team.learner(model)
+        self.head = self.objective.head(model.body)
+        assert self.head is None or team.size == 1, "no member would see all the users that it compares"
+        self.trained = nn.ModuleList([model, *([self.head] if self.head else [])]).to(team.device)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.position, self.best = Position(), copied(model)
         self.identity = self._identity()
@@ -145,12 +136,12 @@ class _Run:
         """Do what is left of the epoch under way, validate, and checkpoint."""
         number = len(self.position.reports) + 1
         started = time.monotonic() - self.position.seconds
-        batches = _batches(self.windows, self.config.batch_size, generator(self.config.seed, "order", number))
+        steps = batches(self.windows, self.config.batch_size, generator(self.config.seed, "order", number))
         label = f"epoch {number} of {self.config.epochs}"
-        with progress.bar(label, total=len(batches), unit="steps") as bar:
+        with progress.bar(label, total=len(steps), unit="steps") as bar:
             bar.advance(self.position.step)
-            for rows in batches[self.position.step :]:
-                loss = self._step(number, _trimmed(self.windows[rows]))
+            for rows in steps[self.position.step :]:
+                loss = self._step(number, trimmed(self.windows[rows]))
                 self.position.seconds = time.monotonic() - started
                 bar.advance(1, note=f"loss {loss:.3f}")
                 if self.position.step % STEPS == 0:
@@ -185,14 +176,36 @@ class _Run:
 
     def _own_loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, int]:
         """The mean loss over the places that this member asks about, and how many they are."""
-        own = Batch(self.team.own(batch.inputs), self.team.own(batch.targets))
+        own = Batch(self.team.own(batch.inputs), self.team.own(batch.targets), batch.views)
         negatives, dtype = self._negatives(draws), PRECISIONS[self.config.precision]
         if len(own.inputs):
-            return self.learner(own, negatives, dtype), own.asked
+            return self._loss(self.learner, own, negatives, dtype, self._dropout(batch, draws)), own.asked
         some = Batch(
             batch.inputs[:1], batch.targets[:1]
         )  # counts for nothing: gradients wait for all members
         return self.learner(some, negatives, dtype), 0
+
+    def _loss(
+        self,
+        learner: nn.Module,
+        batch: Batch,
+        negatives: Negatives | None,
+        dtype: torch.dtype = torch.float32,
+        graft: Graft | None = None,
+    ) -> Tensor:
+        """Of the places that are asked about, and of the users who are compared."""
+        losses = []
+        if self.head is None or batch.places:
+            losses.append(learner(batch, negatives, dtype, graft))
+        if self.head is not None:
+            losses.append(self.head(self.model.body, batch.views, dtype))
+        return torch.stack(losses).sum()
+
+    def _dropout(self, batch: Batch, draws: torch.Generator) -> Graft | None:
+        if not self.config.dropout:
+            return None
+        seed = generator("dropout", draws.initial_seed()).initial_seed()
+        return Dropout(self.config.dropout, seed, len(batch.inputs), self.team.own)
 
     def _negatives(self, draws: torch.Generator) -> Negatives | None:
         if self.sampler is None:
@@ -202,29 +215,33 @@ class _Run:
 
     def _report(self, number: int) -> EpochReport:
         position, best = self.position, self.position.best
-        valid_loss = self._valid_loss()
+        valid_loss, metrics = self._valid_loss(), ranking(self.model, self.last, self.team)
+        if self.head is not None:
+            metrics |= spread(self.model.body, self.valid_windows)
         return EpochReport(
             epoch=number,
             train_loss=position.loss / max(1, position.asked),
             valid_loss=valid_loss,
-            metrics=_ranking(self.model, *self.last, self.team),
+            metrics=metrics,
             seconds=position.seconds,
             examples_per_second=position.asked / max(position.seconds, 1e-9),
-            best=best is None or valid_loss < best.valid_loss,
+            best=best is None or self.last is None or valid_loss < best.valid_loss,
         )
 
     @torch.no_grad()
     def _valid_loss(self) -> float:
         """The training loss on validation users, with the same draws in every epoch."""
         total, asked = 0.0, 0
+        self.trained.eval()
         size = self.config.batch_size * self.valid_windows.shape[1]
         for at, (_, windows) in enumerate(by_length(self.valid_windows, size)):
             if at % self.team.size != self.team.rank:
                 continue
             draws = generator(self.config.seed, "valid", at)
             batch = self.objective.batch(windows, self.model.items, draws)
-            total += self.model(batch, self._negatives(draws)).item() * batch.asked
+            total += self._loss(self.model, batch, self._negatives(draws)).item() * batch.asked
             asked += batch.asked
+        self.trained.train()
         total, asked_by_all = self.team.summed(total, asked)
         return total / max(1, asked_by_all)
 
@@ -238,6 +255,8 @@ class _Run:
                 f"{self.checkpoint} was begun with other settings or other events; remove it to start again."
             )
         self.model.load_state_dict(part("model", saved.tensors))
+        if self.head is not None:
+            self.head.load_state_dict(part("head", saved.tensors))
         self.best = part("best", saved.tensors)
         load_optimizer(self.optimizer, part("optimizer", saved.tensors))
         position = saved.state["position"]
@@ -258,6 +277,7 @@ class _Run:
             return
         tensors = (
             prefixed("model", self.model.state_dict())
+            | prefixed("head", self.head.state_dict() if self.head else {})
             | prefixed("best", self.best)
             | prefixed("optimizer", optimizer_tensors(self.optimizer))
         )
@@ -272,16 +292,3 @@ class _Run:
         ]
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {"config": configs.to_dict(self.config), "windows": windows, "shapes": shapes}
-
-
-def _batches(windows: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
-    """Rows of `windows` in batches of like length; which rows meet and the batches' order are random."""
-    shuffled = torch.randperm(len(windows), generator=order)
-    lengths = (windows[shuffled] != PAD).sum(1)
-    batches = torch.split(shuffled[lengths.argsort(stable=True)], size)
-    return [batches[at] for at in torch.randperm(len(batches), generator=order).tolist()]
-
-
-def _trimmed(windows: Tensor) -> Tensor:
-    """Without the columns that are padding in every window."""
-    return windows[:, windows.shape[1] - int((windows != PAD).sum(1).max()) :]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from peter.data.histories import PAD, RESERVED
 from peter.nn.backbone import Backbone
+from peter.nn.graft import Graft
 from peter.nn.losses import full_softmax, sampled_softmax
 from peter.training.objectives import Batch
 
@@ -37,13 +38,17 @@ class PretrainModel(nn.Module):
         return self.body.item_embedding.weight[RESERVED:]
 
     def forward(
-        self, batch: Batch, negatives: Negatives | None = None, dtype: torch.dtype = torch.float32
+        self,
+        batch: Batch,
+        negatives: Negatives | None = None,
+        dtype: torch.dtype = torch.float32,
+        graft: Graft | None = None,
     ) -> Tensor:
         """The mean loss over the asked places, in float32; `dtype` is that of the body's activations."""
         device = self.table.device
         targets = batch.targets.T.to(device)  # [L, B]
         asked = targets != PAD
-        h = self.body(batch.inputs.to(device), dtype=dtype)[-1][asked].to(self.table.dtype)  # [N, C]
+        h = self.body(batch.inputs.to(device), graft, dtype)[-1][asked].to(self.table.dtype)  # [N, C]
         answers = targets[asked] - RESERVED  # [N]
         if negatives is None:
             return full_softmax(h, self.table, self.bias, answers)

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from peter.config import PretrainConfig
+from peter.data.augmentations import some
 from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
+from peter.nn.backbone import Backbone
 from peter.training.objectives import Batch, newest
 
 MOST = 30  # gaps in a window
@@ -16,6 +18,7 @@ class GapFill:
     """p(hidden events | the others), min(30, max(1, round(rate * n))) gaps among the n items of a window."""
 
     causal = False
+    compares = False
 
     def __init__(self, config: PretrainConfig) -> None:
         if not 0 < config.mask_rate < 1:
@@ -39,13 +42,14 @@ class GapFill:
         windows[:, -1] = MASK
         return windows, answers
 
+    def head(self, body: Backbone) -> None:
+        return None
+
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         """[B, L] bool: where the gaps are; never padding or another reserved row."""
         real = windows >= RESERVED
         count = (self.rate * real.sum(1)).round().clamp(1, MOST)  # [B]
-        chance = torch.rand(windows.shape, generator=generator).masked_fill(~real, 2.0)
-        rank = chance.argsort(dim=1).argsort(dim=1)
-        return (rank < count.unsqueeze(1)) & real
+        return some(real, count, generator)
 
 
 plugin = GapFill

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from peter.config import PretrainConfig
 from peter.data.histories import PAD, RESERVED, Histories
+from peter.nn.backbone import Backbone
 from peter.training.objectives import Batch, newest
 
 
@@ -12,6 +13,7 @@ class NextItem:
     """p(x) = prod_i p(x_i | x_<i). Windows overlap by one: all events but a user's first are asked once."""
 
     causal = True
+    compares = False
 
     def __init__(self, config: PretrainConfig) -> None:
         pass
@@ -27,6 +29,9 @@ class NextItem:
 
     def last(self, histories: Histories, length: int) -> tuple[Tensor, Tensor]:
         return newest(_without_last(histories), length), newest(_without_first(histories), 1)[:, 0]
+
+    def head(self, body: Backbone) -> None:
+        return None
 
 
 def _without_first(histories: Histories) -> Histories:
