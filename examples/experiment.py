@@ -105,13 +105,13 @@ class Records:
             splits.setdefault((cell.data, cell.salt, *cell.backbone), []).append(cell)
         chunks = [some[at : at + CHUNK] for some in splits.values() for at in range(0, len(some), CHUNK)]
         if chunks:
-            with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-                list(pool.map(_pretrained, [self.root] * len(splits), [some[0] for some in splits.values()]))
-                waiting = [pool.submit(_measured, self.root, chunk) for chunk in chunks]
-                for done, finished in enumerate(as_completed(waiting), 1):
-                    for record in finished.result():
-                        self._keep(record)
-                    print(f"{done} of {len(chunks)} parts measured", flush=True)
+            pool = _pool(jobs)
+            list(pool.map(_pretrained, [self.root] * len(splits), [some[0] for some in splits.values()]))
+            waiting = [pool.submit(_measured, self.root, chunk) for chunk in chunks]
+            for done, finished in enumerate(as_completed(waiting), 1):
+                for record in finished.result():
+                    self._keep(record)
+                print(f"{done} of {len(chunks)} parts measured", flush=True)
         self.used |= {tuple(self.known[cell.key]["made"]) for cell in cells}
         return [{**self.known[cell.key], "label": cell.contender.label, "cell": cell} for cell in cells]
 
@@ -119,6 +119,12 @@ class Records:
         self.known[record["key"]] = record
         with self.path.open("a") as file:
             file.write(f"{json.dumps(record)}\n")
+
+
+@cache
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that stay until the program ends: each takes seconds to import what it needs."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
 
 
 @cache
