@@ -21,6 +21,8 @@ SERVICES = (
 )  # fmt: skip
 LAZY = (
     "alembic.command",
+    "peter.distributed.jobs",
+    "peter.distributed.tune",
     "peter.methods.bag",
     "peter.methods.peter",
     "peter.tasks.classification",
