@@ -4,6 +4,7 @@ DATA ?= movielens-100k
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DATA_INSTALLED := .venv/.data-installed
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 .PHONY: demo test test-faults lint types docs bench results install
 
@@ -12,10 +13,10 @@ demo: $(DATA_INSTALLED)  ## the whole path on real data: make demo DATA=complete
 	@echo "(\`peter\` is $(BIN)/peter; \`. $(BIN)/activate\` makes it a command.)"
 
 test: $(DATA_INSTALLED)  ## every test but those of test-faults, those on real data too
-	$(BIN)/python -m pytest -m 'not faults'
+	$(PYTEST) -m 'not faults'
 
 test-faults: $(INSTALLED)  ## every kill, race and small disk, of which `test` takes one of a sort
-	$(BIN)/python -m pytest -m faults
+	$(PYTEST) -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

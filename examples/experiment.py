@@ -127,13 +127,13 @@ class Records:
         """Let processes pre-train the cells' backbones, then measure part after part; keep the records."""
         if not parts:
             return
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            list(pool.map(pretrained, [self.root] * len(backbones), backbones))
-            waiting = [pool.submit(work, self.root, part) for part in parts]
-            for done, finished in enumerate(as_completed(waiting), 1):
-                for record in finished.result():
-                    self._keep(record)
-                print(f"{done} of {len(parts)} parts measured", flush=True)
+        pool = _pool(jobs)
+        list(pool.map(pretrained, [self.root] * len(backbones), backbones))
+        waiting = [pool.submit(work, self.root, part) for part in parts]
+        for done, finished in enumerate(as_completed(waiting), 1):
+            for record in finished.result():
+                self._keep(record)
+            print(f"{done} of {len(parts)} parts measured", flush=True)
 
     def _use(self, items: Sequence[Any]) -> None:
         self.used |= {tuple(self.known[item.key]["made"]) for item in items}
@@ -146,6 +146,12 @@ class Records:
 
 def _one(work: Callable[[Path, Any], Record], root: Path, item: Any) -> list[Record]:
     return [work(root, item)]
+
+
+@cache
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that stay until the program ends: each takes seconds to import what it needs."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
 
 
 @cache

@@ -1,8 +1,7 @@
-"""The command line in processes that begin at once: forked from one that has imported everything."""
+"""The command line to be killed, hindered and compared, with what it leaves in a registry."""
 
 import contextlib
 import io
-import multiprocessing
 import os
 import re
 import secrets
@@ -15,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from processes import ONE_CORE, forkserver
 from small_workspace import table_rows, url
 from sqlalchemy import Column
 
@@ -29,23 +29,6 @@ from peter.services.workspace import Workspace
 
 ADD = "--seed 3 --method bag --no-twin --set threads=1"  # the quickest version there is
 FORGOTTEN = re.compile("run_id|.*_at|at|as_of|.*hash|pseudonym")  # columns that differ from run to run
-
-processes = multiprocessing.get_context("forkserver")
-SERVICES = (
-    "events", "pretrain", "train", "materialize", "promote", "upkeep", "verify", "cohorts", "exports",
-    "imports", "forget",
-)  # fmt: skip
-LAZY = (
-    "alembic.command",
-    "peter.methods.bag",
-    "peter.methods.peter",
-    "peter.tasks.classification",
-    "psycopg",
-    "small_workspace",
-    "sklearn.feature_extraction.text",
-    "torch._dynamo",
-)
-processes.set_forkserver_preload(["peter.cli.main", *(f"peter.services.{name}" for name in SERVICES), *LAZY])
 
 _one = threading.Lock()  # a process that starts asks after all others, whose exit codes can be read but once
 
@@ -73,10 +56,10 @@ class Command:
         registry: str | None = None,
     ) -> None:
         environment = {faults.VARIABLE: point, "PETER_REGISTRY": registry or url(place)}
-        environment["PETER_STORE"] = str(place / ".peter" / "store")
-        self._said, said = processes.Pipe(duplex=False)
+        environment |= {"PETER_STORE": str(place / ".peter" / "store"), ONE_CORE[0]: ONE_CORE[1]}
+        self._said, said = forkserver.Pipe(duplex=False)
         arguments = (str(place), words.split(), prepare, environment, said)
-        self.process: BaseProcess = processes.Process(target=_peter, args=arguments)
+        self.process: BaseProcess = forkserver.Process(target=_peter, args=arguments)
         with _one:
             self.process.start()
         said.close()

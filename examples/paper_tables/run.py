@@ -60,7 +60,7 @@ class Tables:
         return table(columns, lines)
 
     def _measured(self, cells: Iterable[Sequence[Cell]]) -> None:
-        """Measure all that a table will ask for at once: processes that start are the price of each call."""
+        """Measure all that a table will ask for at once, splits side by side."""
         self.records.measure([cell for some in cells for cell in some], self.given.jobs)
 
     def _of(self, bench: Bench, task: str, contender: Contender) -> list[Record]:

@@ -82,7 +82,7 @@ FULL = [
     Corner(50_000, 100_000, (500,)),
     Corner(50_000, 100_000, (500,), genres=250, stay=0.4, predictability=0.2),
 ]
-SMALL = [Corner(200, 1000, (50,), genres=10)]
+SMALL = [Corner(200, 300, (50,), genres=10)]
 
 
 def write(corner: Corner, folder: Path) -> Source:

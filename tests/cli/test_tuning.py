@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
-from processes import started
+from processes import ONE_CORE, Running, started
 from small_workspace import everything, table_rows, url
 
 from peter.registry import patches, runs, trials
@@ -19,8 +18,8 @@ from peter.services.searches import Plan
 
 TRIALS = 4
 LONG = """
-epochs = [24]  # so that there is time to stop it
-patience = [24]
+epochs = [12]  # so that there is time to stop it
+patience = [12]
 learning_rate = {low = 1e-4, high = 1e-2, log = true}
 dropout = {low = 0.0, high = 0.5}
 """
@@ -134,19 +133,22 @@ def seen(place: Path) -> dict[str, Any]:
         registry.dispose()
 
 
-def until_shown(place: Path, process: "subprocess.Popen[str]") -> None:
+def until_shown(place: Path, process: Running) -> None:
     """Wait for the first trial to have shown two epochs."""
     for _ in range(2400):
         if any(len((trial["metrics"] or {}).get("curve", ())) > 1 for trial in seen(place)["trial"]):
             return
-        assert process.poll() is None, process.communicate()
+        assert process.returncode is None, process.communicate()
         time.sleep(0.05)
     raise AssertionError("no trial began")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)
-def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signals) -> None:
+def test_a_search_goes_on_however_it_was_stopped(
+    place: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*ONE_CORE)
     (place / "space.toml").write_text(LONG)
     words = ["gender", "--trials", str(TRIALS), "--space", "space.toml", "--seeds", "2", "--no-promote"]
     with started(place, "tune", *words) as process:
@@ -154,7 +156,7 @@ def test_a_search_goes_on_however_it_was_stopped(place: Path, stop: signal.Signa
         if stop is signal.SIGINT:
             os.killpg(process.pid, stop)  # as a terminal does
         else:
-            process.send_signal(stop)
+            process.send(stop)
         out, err = process.communicate(timeout=60)
     before = seen(place)
     (run,) = (row for row in before["run"] if row["kind"] == "tune")

@@ -17,15 +17,15 @@ from peter.services.promote import promote
 from peter.services.workspace import Workspace
 
 NODES = 3  # of one core each, beside a head that computes nothing; one may be lost
-LONG = ["epochs=40", "patience=40"]  # a fit that lasts long enough to be lost in the middle
+LONG = ["epochs=12", "patience=12"]  # a fit that lasts long enough to be lost in the middle
 SPACE = """
-epochs = [40]
-patience = [40]
+epochs = [12]
+patience = [12]
 dropout = {low = 0.0, high = 0.5}
 """
 COMMANDS = {  # and the name of what its workers run
-    "backbone pretrain clicks --name wide --channels 8 --blocks 2 --epochs 30 --workers 2"
-    " --set max_length=20 --set threads=1 --set patience=30 --set batch_size=16": "RayTrainWorker",
+    "backbone pretrain clicks --name wide --channels 8 --blocks 2 --epochs 12 --workers 2"
+    " --set max_length=20 --set threads=1 --set patience=12 --set batch_size=16": "RayTrainWorker",
     "profile materialize --workers 2": "_Worker",
     f"task train --all --seed 5 --no-twin --set {' --set '.join(LONG)}": "_done",
     "task compare gender --methods peter,bag,probe": "_done",

@@ -337,9 +337,15 @@ def test_settings_of_every_sqlite_connection(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
-def test_a_backup_has_what_was_committed_and_overwrites_nothing(registry: Registry, tmp_path: Path) -> None:
+def test_a_backup_has_what_was_committed_and_overwrites_nothing(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    named = tmp_path / "copy.db"
+    monkeypatch.setattr("peter.registry.backup.sync", lambda path: synced.append((path, named.exists())))
     registry.write(rows.world)
-    backup(registry, tmp_path / "copy.db")
+    backup(registry, named)
+    assert synced == [(tmp_path, True)]  # its name, too, is on the disk
     registry.write(lambda session: tasks.add(session, rows.task("age"), "ann"))
     copy = Registry(f"sqlite:///{tmp_path}/copy.db")
     with copy.read() as session:

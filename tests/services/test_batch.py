@@ -96,7 +96,7 @@ def test_stopped_by_a_signal_it_keeps_what_is_registered(place: Path) -> None:
     words = ["task", "train", "--all", "--seed", "6", "--set", "epochs=400", "--set", "patience=400"]
     with started(place, *words) as process:
         wait_for(lambda: workers(process.pid, "_done"))
-        process.send_signal(signal.SIGTERM)
+        process.send(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert process.returncode not in (0, 2)
     assert "peter task train --all .." in said

@@ -11,8 +11,8 @@ from processes import peter, started, wait_for, workers
 from small_workspace import everything
 
 WORDS = (
-    "backbone", "pretrain", "clicks", "--channels", "8", "--blocks", "2", "--epochs", "30",
-    "--set", "max_length=20", "--set", "threads=1", "--set", "patience=30", "--set", "batch_size=16",
+    "backbone", "pretrain", "clicks", "--channels", "8", "--blocks", "2", "--epochs", "12",
+    "--set", "max_length=20", "--set", "threads=1", "--set", "patience=12", "--set", "batch_size=16",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_a_crew_makes_the_same_backbone_whoever_is_killed(place: Path) -> None:
         wait_for(lambda: set(workers(process.pid, "RayTrainWorker")) - set(lost))
         seen = checkpoint.stat().st_mtime_ns
         wait_for(lambda: checkpoint.stat().st_mtime_ns != seen)  # the new ones are at work
-        process.send_signal(signal.SIGTERM)
+        process.send(signal.SIGTERM)
         told, said = process.communicate(timeout=60)
     assert (process.returncode, told) == (1, "")
     assert f"peter backbone pretrain --resume {run}" in said

@@ -31,8 +31,10 @@ from peter.registry import audit, runs
 from peter.services import remains
 from peter.services.cohorts import export, query
 from peter.services.events import append_events, import_events, list_events
+from peter.services.exports import export_patch
 from peter.services.forget import STEPS, forget
 from peter.services.forgotten import Forgotten
+from peter.services.imports import import_patch
 from peter.services.materialize import materialize
 from peter.services.pretrain import pretrain
 from peter.services.profiles import get
@@ -251,6 +253,20 @@ def test_what_comes_in_later_leaves_the_user_out(workspace: Workspace, place: Pa
     assert labels[-1]["report"]["forgotten"] == 1
     assert labels[-1]["sha256"] == labels[0]["sha256"]  # a new file and a rewritten set say the same
     assert traces(place / ".peter", user) == []
+
+
+def test_a_patch_whose_labels_name_the_user_comes_without(workspace: Workspace, place: Path) -> None:
+    user, patch = somebody(place), place / "patch"
+    export_patch(workspace, "gender", patch, with_labels=True)
+    assert traces(patch, user) != []
+    forgotten(workspace, user)
+    made = [import_patch(workspace, patch, "copy", None, False)["report"]["version"] for _ in range(2)]
+    assert made == [1, 1]
+    mine, copied = (table_rows(workspace.registry)["label_set"][at] for at in (0, -1))
+    assert (copied["sha256"], copied["users"]) == (mine["sha256"], mine["users"])
+    assert copied["report"]["forgotten"] == 1
+    assert traces(place / ".peter", user) == []
+    assert verify(workspace, quick=False, progress=Silent())["problems"] == []
 
 
 def test_a_file_from_before_is_still_known(workspace: Workspace, place: Path) -> None:

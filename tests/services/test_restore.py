@@ -94,8 +94,8 @@ def test_gc_beside_commands_that_train_leaves_everything_whole(workspace: Worksp
         processes.started(place, "task", "train", "tier", "--seed", "1", *quick) as two,
         processes.started(place, "task", "add", "other", "--labels", "gender.csv", *quick) as three,
     ):
-        while None in [each.poll() for each in (one, two, three)]:
+        while None in [each.returncode for each in (one, two, three)]:
             collect(workspace)
-        assert [each.wait() for each in (one, two, three)] == [0, 0, 0]
+        assert [each.returncode for each in (one, two, three)] == [0, 0, 0]
     report = verify(workspace, False, Silent())
     assert (report["problems"], report["checked"]["champions"]) == ([], 3)

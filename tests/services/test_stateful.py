@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import processes, require_audited, rows_of, seed
+from commands import require_audited, rows_of, seed
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from processes import forkserver
 from registry_model import Model, Typist, Words, die, write_labels
 from small_workspace import add_task, copy_registry, table_rows, url
 
@@ -104,7 +105,7 @@ class Machine(stateful.RuleBasedStateMachine):
         """A command, up to a point, if it comes that far."""
         verb, expected = words[0], self.expected(words)
         point, stays = list(POINTS[verb].items())[at % len(POINTS[verb])]
-        process = processes.Process(target=die, args=(self.typist, words, point))
+        process = forkserver.Process(target=die, args=(self.typist, words, point))
         process.start()
         process.join()
         self.pending = words

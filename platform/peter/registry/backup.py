@@ -9,6 +9,7 @@ from peter import faults
 from peter.errors import InputError, NameTaken, PeterError
 from peter.registry import locks
 from peter.registry.database import Registry
+from peter.registry.directory import sync
 
 RESTORE = "restore a backup of the registry."  # how a sentence on damaged rows ends
 
@@ -33,6 +34,7 @@ def backup(registry: Registry, target: Path) -> None:
             _copy(source, draft)
             faults.reach("db.backup:copied")
             os.replace(draft, target)
+            sync(target.parent)
         except sqlite3.OperationalError as error:
             raise PeterError(
                 f"Cannot write {target} ({error}); make room and run the command again."
