@@ -18,7 +18,7 @@ EMBEDDING = "trunk.embedding"  # in the state dict of every patch of this method
 class Options(DeepOptions):
     """What `--set` may change."""
 
-    sharpness: float = 6.0  # how much an embedding counts before the sigmoid
+    sharpness: float = 50.0  # how much an embedding counts before the sigmoid; TERACON's s_max
     reads: bool = True  # read the embeddings of other tasks' champions of this method
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ def peft(options: Options) -> Mapping[str, Any]:
 
 def domains(shape: BackboneConfig) -> Mapping[str, Domain]:
     """Rates, what is read, and sharpness."""
-    return {**rates(shape), "sharpness": Choice((1.0, 3.0, 6.0, 12.0))}
+    return {**rates(shape), "sharpness": Choice((6.0, 12.0, 25.0, 50.0))}
 
 
 plugin = Deep(Options, trunk, peft, domains)
