@@ -1,5 +1,6 @@
 """Conure: what a stage may change, and that no task is forgotten, beside a control that forgets."""
 
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -113,11 +114,12 @@ def test_fine_tuning_everything_in_turn_forgets() -> None:
     body, before = fingerprint(first.body.state_dict()), loss(first, patch, valid)
     other = plugin.build(second, options)
     other.trunk = patch.trunk  # the same weights go on
+    config = replace(CONFIG, learning_rate=0.03, epochs=6)
     for _ in fit(
-        other, plugin.phases(other, second, options), *examples(second, 4), second, CONFIG, Silent()
+        other, plugin.phases(other, second, options), *examples(second, 3), second, config, Silent()
     ):
         pass
-    assert loss(first, patch, valid) > before + 0.01
+    assert loss(first, patch, valid) > 2 * before
     assert fingerprint(first.body.state_dict()) == body
 
 
