@@ -112,9 +112,9 @@ def learn(root: Path, course: Course) -> Record:
     costs, before, seconds, moved = [], [], [], 0.0
     ranking = [_ranking(workspace, row, None)]
     for task in course.order:
-        begin = time.perf_counter()
+        begin = time.process_time()
         learnt, dense = _learnt(workspace, root, row, course, task, line)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
         line.append(learnt)
         before.append(dense)
         costs.append([each.cost() for each in line])
