@@ -119,7 +119,8 @@ def _damage(objects: ObjectStore, sha256: str) -> str | None:
 
 
 def _read_by(patch: models.Patch) -> set[str]:
-    return {patch.weights_sha256, patch.backbone.weights_sha256}
+    read = (older["sha256"] for older in patch.config.get("reads", ()))
+    return {patch.weights_sha256, patch.backbone.weights_sha256, *read}
 
 
 def _recomputed(workspace: Workspace, champions: list[models.Patch], progress: Progress) -> list[str]:
