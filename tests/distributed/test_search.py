@@ -121,7 +121,7 @@ def test_a_population_s_trials_say_the_schedules_that_they_followed(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_population_whose_driver_was_killed_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
-    words = [sys.executable, PROGRAM, tmp_path, "4", "pbt", "0.1"]
+    words = [sys.executable, PROGRAM, tmp_path, "4", "pbt", "0.5"]  # long enough that none ends before
     with subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL) as driver:
         while len(list(tmp_path.glob("*/*/checkpoint_*"))) < 4:
             assert driver.poll() is None

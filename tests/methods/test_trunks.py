@@ -11,6 +11,7 @@ from peter.errors import InputError
 from peter.methods import Setting, method
 from peter.methods._deep import Deep, DeepPatch
 from peter.nn.graft import TCL
+from peter.nn.owned import KEPT
 from peter.testing import MethodContract, fingerprint, tiny_body, toy_users
 from peter.training.fit import predict
 
@@ -136,7 +137,8 @@ class TestEvery:
     def test_all_of_the_trunk_is_trained_and_saved(self, setting: Setting, name: str) -> None:
         patch = build(name, setting)
         parameters = {key for key, _ in patch.named_parameters()}
-        assert set(patch.state_dict()) == parameters | {"mean", "scale"}
+        bits = {key for key, _ in patch.named_buffers() if key.endswith(KEPT)}  # of `prune`
+        assert set(patch.state_dict()) == parameters | bits | {"mean", "scale"}
         assert {id(tensor) for tensor in patch.descended()} == {id(tensor) for tensor in patch.parameters()}
         assert set(patch.state_dict()) > BARE
 

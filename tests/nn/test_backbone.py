@@ -88,7 +88,7 @@ def test_padding_row_gets_no_gradient(architecture: str) -> None:
 @pytest.mark.parametrize(("channels", "blocks"), [(16, 8), (8, 3)])
 def test_parameter_count(channels: int, blocks: int, architecture: str) -> None:
     backbone = body(architecture=architecture, blocks=blocks, channels=channels)
-    vectors, rest = (6, 0) if architecture == "nextitnet" else (10, 50 * channels + 2 * channels)
+    vectors, rest = (6, 0) if architecture != "sasrec" else (10, 50 * channels + 2 * channels)
     count = sum(parameter.numel() for parameter in backbone.parameters())
     assert count == ITEMS * channels + blocks * (6 * channels**2 + vectors * channels) + rest
 
@@ -97,7 +97,7 @@ def test_parameter_count(channels: int, blocks: int, architecture: str) -> None:
 def test_no_two_layers_start_alike(architecture: str) -> None:
     held = body(architecture=architecture).named_parameters()  # type: ignore[attr-defined]
     weights = [value for name, value in held if name.startswith("blocks.") and value.dim() > 1]
-    assert len(weights) == {"nextitnet": 16, "sasrec": 32}[architecture]
+    assert len(weights) == (32 if architecture == "sasrec" else 16)
     for one, other in itertools.combinations(weights, 2):
         if one.shape == other.shape:
             correlation = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
@@ -114,7 +114,7 @@ def test_initial_values_follow_the_seed_alone(architecture: str) -> None:
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["item_embedding.weight"], other["item_embedding.weight"])
     assert not one["item_embedding.weight"][0].any()
-    layer = {"nextitnet": "conv1", "sasrec": "attention.project"}[architecture]
+    layer = "attention.project" if architecture == "sasrec" else "conv1"
     assert abs(float(one[f"blocks.0.{layer}.weight"].std()) - 0.0176) < 0.002  # N(0, .02) cut at 2 deviations
     biases = [value for name, value in one.items() if name.endswith("bias")]
     assert not any(value.any() for value in biases)
