@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
-    "continual": ["continual"],
+    "continual": ["continual: synthetic"],
     "objectives": ["objectives"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }

@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
@@ -176,25 +177,27 @@ def _forgotten(way: Way, found: Sequence[Record]) -> str:
 
 
 def report(given: Given) -> None:
-    """Measure what is missing and write the section."""
+    """Measure what is missing, a data set after another, and write its section when it is complete."""
     benches = SMALL if given.small else FULL
+    records = Records(given.page.with_suffix(".jsonl"), given.root)
     for bench in benches:
         prepare(given.root, bench.data)
-    records = Records(given.page.with_suffix(".jsonl"), given.root)
-
-    def text() -> str:
-        parts = [TEXT]
-        for bench in benches:
-            tables = Tables(bench, records, given)
-            parts.append(f"### {bench.data}\n\n{tables.ways()}")
-            parts.append(f"{SHARED.label}, first order:\n\n{tables.matrix(SHARED)}")
-            parts.append(f"{CONURE.label}, first order:\n\n{tables.matrix(CONURE)}")
-        return "\n".join(parts)
-
-    given.write("continual", text, records)
+        given.write(f"continual: {bench.data}", partial(_text, bench, records, given), records)
 
 
-TEXT = """## Learning tasks one after another
+def _text(bench: Bench, records: Records, given: Given) -> str:
+    tables = Tables(bench, records, given)
+    return "\n".join(
+        [
+            TEXT.format(data=bench.data),
+            tables.ways(),
+            f"{SHARED.label}, first order:\n\n{tables.matrix(SHARED)}",
+            f"{CONURE.label}, first order:\n\n{tables.matrix(CONURE)}",
+        ]
+    )
+
+
+TEXT = """## Learning tasks one after another: {data}
 
 Log-loss of each task on test users after the last task was learnt, less being better: mean ± standard
 deviation over orders. `forgotten` is how much worse a task is in the end than when it was learnt, on average
