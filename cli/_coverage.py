@@ -14,9 +14,9 @@ def fallen(rows: Iterable[Document]) -> Iterator[str]:
 
 
 def _sentence(row: Document) -> str:
-    log, share = row["event_log"], row["known"] / row["events"]
+    backbone, log, share = row["backbone"], row["event_log"], row["known"] / row["events"]
     return (
-        f"{row['backbone']} knows {share:.1%} of the events of {log}, the others are of newer items; for "
-        f"one that knows all: `peter backbone pretrain {log.partition('@')[0]}`, then `peter backbone migrate "
-        f"{row['backbone']} NEW`."
+        f"{backbone} knows {share:.1%} of the events of {log}, the others are of newer items; for one that "
+        f"knows all: `peter backbone pretrain {log.partition('@')[0]}`, then `peter backbone migrate "
+        f"{backbone} NEW`."
     )
