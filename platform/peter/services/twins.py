@@ -23,7 +23,7 @@ from peter.services.workspace import Workspace
 from peter.task import TaskKind
 
 REQUEST = "twin"  # the one metadata key of an object
-MOST = 1 << 24  # outputs that are kept, 64 MB; a fit that has more is quicker than its store is large
+MOST = 1 << 24  # outputs of a fit that are kept: 64 MB; of a large catalogue there are more
 
 
 @dataclass(frozen=True)
