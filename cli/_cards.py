@@ -10,17 +10,20 @@ if TYPE_CHECKING:
 
 
 def card(user: Document) -> "RenderableType":
-    """One user: a row for each task."""
+    """One user: a row for each task; with how many events are known, where any is not."""
     from rich.panel import Panel
 
     given = user["tasks"].values()
     columns = ["patch", "value", "source", "predicted", "probability"]
+    if any(answer["known"] < answer["events"] for answer in given):
+        columns.append("events known")
     if any("details" in answer for answer in given):
         columns.append("details")
+    cells = [_cells(task, answer) for task, answer in user["tasks"].items()]
     answers = table(
         columns,
-        (_row(task, answer)[: len(columns)] for task, answer in user["tasks"].items()),
-        right=["probability"],
+        ([row[column] for column in columns] for row in cells),
+        right=["probability", "events known"],
     )
     backbones = ", ".join(dict.fromkeys(answer["backbone"] for answer in given))
     days = ", ".join(sorted({answer["as_of"][:10] for answer in given}))
@@ -40,14 +43,15 @@ def sensitive(tasks: Mapping[str, Document]) -> Iterator[str]:
         yield f"Sensitive personal data: {', '.join(named)}."
 
 
-def _row(task: str, answer: Document) -> list[Any]:
-    """An observed value stands beside what the patch alone would have said."""
+def _cells(task: str, answer: Document) -> dict[str, Any]:
+    """By column; an observed value stands beside what the patch alone would have said."""
     chance = answer["predicted_probability"]
-    return [
-        f"{task}@{answer['version']}",
-        answer["value"],
-        answer["source"] + (", in sample" if answer["in_sample"] else ""),
-        answer["predicted"],
-        None if chance is None else f"{chance:.0%}",
-        answer.get("details"),
-    ]
+    return {
+        "patch": f"{task}@{answer['version']}",
+        "value": answer["value"],
+        "source": answer["source"] + (", in sample" if answer["in_sample"] else ""),
+        "predicted": answer["predicted"],
+        "probability": None if chance is None else f"{chance:.0%}",
+        "events known": f"{answer['known']:,} of {answer['events']:,}",
+        "details": answer.get("details"),
+    }

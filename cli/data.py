@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ._coverage import fallen
 from ._group import noun
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
 from ._output import Document, Drawing, facts, show, table
@@ -125,7 +126,10 @@ def _drawn_list(document: Document) -> Drawing:
 def _drawn_log(log: Document) -> Drawing:
     moments = {name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}
     report = {**log["report"], "files": len(log["report"].get("files", ()))}
-    yield facts({**log, **moments, "report": report})
+    coverage = {row["backbone"]: f"{row['known']:,} of {log['events']:,}" for row in log["coverage"]}
+    yield facts({**log, **moments, "report": report, "coverage": coverage})
+    told = {"event_log": f"{log['name']}@{log['version']}", "events": log["events"]}
+    yield from fallen({**row, **told} for row in log["coverage"])
 
 
 def _drawn_import(log: Document) -> Drawing:

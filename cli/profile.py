@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ._cards import card, sensitive
+from ._coverage import fallen
 from ._options import (
     DEFAULT_REGISTRY,
     JsonOption,
@@ -124,6 +125,7 @@ def _drawn_tables(document: Document) -> Drawing:
         ),
         right=["users", "computed"],
     )
+    yield from fallen(document["tables"])
 
 
 def _drawn_export(document: Document) -> Drawing:

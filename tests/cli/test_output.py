@@ -174,6 +174,8 @@ def test_a_card_shows_every_task_and_obeys_no_escape():
         "source": "observed",
         "in_sample": True,
         "as_of": "2026-01-02T03:04:05+00:00",
+        "events": 1200,
+        "known": 1200,
     }
     page = _drawn(_cards.card({"user_id": "4\x1b[2J", "events": 1200, "tasks": {"occupation": answer}}))
     assert "\x1b" not in page

@@ -134,5 +134,5 @@ def test_profiles_are_json(workspace: Workspace) -> None:
     assert json.loads(json.dumps(told)) == told
     assert set(told["users"][0]["tasks"]["gender"]) == {
         "value", "probability", "source", "predicted", "predicted_probability", "in_sample", "events",
-        "version", "backbone", "as_of", "sensitive",
+        "known", "version", "backbone", "as_of", "sensitive",
     }  # fmt: skip

@@ -34,6 +34,11 @@ class Histories:
         return self.offsets.diff()
 
     @property
+    def known(self) -> Tensor:
+        """[B] int64, events a user whose item is not UNK."""
+        return torch.bincount(self.user[self.items != UNK], minlength=len(self))
+
+    @property
     def user(self) -> Tensor:
         """[N] int64, whose each event is."""
         return torch.repeat_interleave(torch.arange(len(self)), self.lengths)

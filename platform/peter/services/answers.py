@@ -53,6 +53,7 @@ class Answerer:
             "predicted_probability": chances,
             "in_sample": pa.array([self._saw(user) for user in users], pa.bool_()),
             "events": histories.lengths.numpy(),
+            "known": histories.known.numpy(),
         }
         table = pa.table({name: _array(values) for name, values in columns.items()})
         if not told.details:

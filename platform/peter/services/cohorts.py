@@ -111,8 +111,8 @@ def _long(table: models.ProfileTable, telling: bool) -> str:
     return (
         f"SELECT user_id, '{table.patch.task.name}' AS task, CAST(value AS VARCHAR) AS value, probability, "
         f"{came['version']} AS version, '{came['backbone']}' AS backbone, '{came['as_of']}' AS as_of, "
-        f"{came['sensitive']} AS sensitive, "
-        f"events, source, in_sample, CAST({details} AS VARCHAR) AS {names.DETAILS} FROM {_source(table)}"
+        f"{came['sensitive']} AS sensitive, events, known, "
+        f"source, in_sample, CAST({details} AS VARCHAR) AS {names.DETAILS} FROM {_source(table)}"
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from typing import Protocol
 
 from torch import Tensor
@@ -12,6 +14,7 @@ from peter.progress import Progress
 from peter.services.fitting import Fitted, fitted
 from peter.services.recipes import TWIN, Recipe
 from peter.services.requests import Request
+from peter.services.twins import Twins
 from peter.task import TaskKind
 
 OURS = "ours"
@@ -25,7 +28,7 @@ Answers = Mapping[str, Sequence[Tensor]]  # contender -> outputs [B, K], one for
 
 
 class Answering(Protocol):
-    """Whoever has an answer for a user, as `Fitted` has."""
+    """Whoever has an answer for the users of a request, as `Fitted` has for everybody."""
 
     def outputs(self, histories: Histories) -> Tensor:
         """Outputs [B, K] before calibration."""
@@ -79,18 +82,23 @@ class Contest:
         return {name: fits[0].outputs(users.histories) for name, fits in self.baselines.items()}
 
 
-def contest(request: Request, progress: Progress) -> Contest:
-    """Fit the patch that `request` asks for, and all its baselines."""
-    recipes = {OURS: request.recipe, **_baselines(request)}
-    fits: dict[str, list[Fitted]] = {name: [] for name in recipes}
-    with progress.bar("contenders", len(recipes) * request.seeds, "fits") as bar:
-        for name, recipe in recipes.items():
-            for seed in request.each_seed:
-                bar.advance(0, name)
-                fits[name].append(seeded(request, recipe, seed, progress, warm=name == OURS))
-                bar.advance(1)
+def contest(request: Request, twins: Twins, progress: Progress) -> Contest:
+    """Fit the patch that `request` asks for, and all its baselines; of `twins` those that are not known."""
+    recipes = _baselines(request)
+    ours: list[Fitted] = []
+    fits: dict[str, list[Answering]] = {name: [] for name in recipes}
+    with progress.bar("contenders", (1 + len(recipes)) * request.seeds, "fits") as bar:
+        for seed in request.each_seed:
+            bar.advance(0, OURS)
+            ours.append(seeded(request, request.recipe, seed, progress, warm=True))
+            bar.advance(1)
+        for name, seed in product(recipes, request.each_seed):
+            bar.advance(0, name)
+            fit = partial(seeded, request, recipes[name], seed, progress)
+            twin = name == TWIN
+            fits[name].append(twins.answering(request, recipes[name].seeded(seed), fit) if twin else fit())
+            bar.advance(1)
     skipped = [TWIN] if TWIN not in fits and request.recipe.method != TWIN else []
-    ours = fits.pop(OURS)
     return Contest(request, ours, {**fits, MAJORITY: [Majority.of(request)] * request.seeds}, skipped)
 
 

@@ -10,6 +10,7 @@ from peter import faults
 from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import erasures, event_logs, models, names, references
+from peter.services.coverage import coverage
 from peter.services.forgotten import Forgotten
 from peter.services.workspace import Workspace
 
@@ -170,9 +171,18 @@ def list_events(workspace: Workspace) -> dict[str, Any]:
 
 
 def show_events(workspace: Workspace, reference: str) -> dict[str, Any]:
-    """One event log version; `parent` is the version that it was appended to. Raises UnknownName."""
+    """One event log version; `parent` is the version that it was appended to.
+
+    `coverage`: `[{backbone, tasks, known}]`, how many of its events those know by whom tasks answer from it.
+
+    Raises:
+        UnknownName: no such event log.
+        CorruptObject: its vocabulary is damaged.
+    """
     with workspace.registry.read() as session:
-        return _document(session, event_logs.get(session, reference))
+        log = event_logs.get(session, reference)
+        document = _document(session, log)
+    return {**document, "coverage": coverage(workspace, log)}
 
 
 def _document(session: Session, log: models.EventLog) -> dict[str, Any]:

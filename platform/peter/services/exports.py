@@ -7,7 +7,7 @@ from typing import Any
 
 from peter import __version__, faults
 from peter.errors import InputError
-from peter.registry import models, patches
+from peter.registry import models, patches, twins
 from peter.registry.objects import hashed
 from peter.services import certificates, frozen, patch_directory, patch_objects
 from peter.services.card import card
@@ -120,7 +120,7 @@ def _sheet(row: models.Patch, shown: _Shown, files: dict[str, str]) -> Sheet:
         config=shown.config,
         fit=row.fit,
         request_sha256=shown.request_sha256,
-        metrics=row.metrics,
+        metrics=twins.without(row.metrics),
         certificate=row.certificate,
         backbone=row.backbone.reference,
         backbone_sha256=row.backbone.weights_sha256,

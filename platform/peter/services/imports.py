@@ -13,7 +13,7 @@ from peter import diagram, faults
 from peter.data.labels import LabelTable
 from peter.errors import InputError, PeterError
 from peter.methods import method
-from peter.registry import aliases, backbones, erasures, models, patches, tasks
+from peter.registry import aliases, backbones, erasures, models, patches, tasks, twins
 from peter.services import certificates, frozen, gate, patch_directory, patch_objects, verify
 from peter.services.fitting import Fitted
 from peter.services.forgotten import Forgotten
@@ -237,7 +237,7 @@ def _require_metrics(metrics: Mapping[str, Any]) -> None:
 
 def _own_metrics(sheet: Sheet) -> dict[str, Any]:
     """The report without the versions of another registry, which have other names here, and its origin."""
-    metrics = _without_versions(sheet.metrics, "baselines", "differences")
+    metrics = _without_versions(twins.without(sheet.metrics), "baselines", "differences")
     if "seeds" in metrics:
         metrics["seeds"] = _without_versions(metrics["seeds"], "test", "differences")
     origin = {

@@ -17,6 +17,7 @@ from peter import faults
 from peter.progress import Progress
 from peter.registry import aliases, erasures, event_logs, models, patches, profiles, runs
 from peter.registry.columns import utc_now
+from peter.services.coverage import known_events
 from peter.services.crew import ALONE, Crew
 from peter.services.forgotten import Forgotten
 from peter.services.openings import Openings
@@ -34,6 +35,7 @@ class _Table:
     log: models.EventLog
     known: models.ProfileTable | None  # an earlier table of it that may be gone on from
     chunks: list[Chunk]
+    covered: int  # events of the log whose items its backbone knows
     fence: int  # how many users were forgotten before
 
     @property
@@ -60,7 +62,8 @@ def materialize(
         crew: who computes; the answers are the same, whoever does.
 
     Returns:
-        `{tables: [{task, version, backbone, as_of, sensitive, users, computed, sha256}]}`.
+        `{tables: [{task, version, backbone, as_of, sensitive, event_log, events, known, users, computed,
+        sha256}]}`; `known` of the log's events are of items that the backbone knows.
 
     Raises:
         UnknownName: no such task, or it has no champion.
@@ -92,7 +95,8 @@ def _asked(
     known = known if known and known.event_log_id in line else None
     wanted = Wanted(patch.id, log.id, known.id if known else None)
     asked = list(chunks(Address.of(workspace), wanted, log.users))
-    table = _Table(patch, log, known, asked, erasures.fence(session))
+    covered = known_events(workspace, log, patch.backbone)
+    table = _Table(patch, log, known, asked, covered, erasures.fence(session))
     return replace(table, chunks=[]) if table.current else table
 
 
@@ -142,7 +146,7 @@ def _made(workspace: Workspace, asked: _Table, scores: Scores, progress: Progres
                 profiles.replace(session, row, log, sha256, log.users, as_of, workspace.actor)
 
             workspace.registry.write(register)
-    return _document(patch, as_of, log.users, computed, sha256)
+    return _document(asked, as_of, log.users, computed, sha256)
 
 
 def _written(path: Path, scores: Scores) -> Scores:
@@ -160,9 +164,10 @@ def _written(path: Path, scores: Scores) -> Scores:
 
 def _kept(asked: _Table) -> dict[str, Any]:
     assert asked.known is not None  # or it would not be current
-    return _document(asked.patch, asked.known.as_of, asked.known.rows, 0, asked.known.sha256)
+    return _document(asked, asked.known.as_of, asked.known.rows, 0, asked.known.sha256)
 
 
-def _document(patch: models.Patch, as_of: datetime, users: int, computed: int, sha256: str) -> dict[str, Any]:
+def _document(asked: _Table, as_of: datetime, users: int, computed: int, sha256: str) -> dict[str, Any]:
+    log = {"event_log": asked.log.reference, "events": asked.log.events, "known": asked.covered}
     told = {"users": users, "computed": computed, "sha256": sha256}
-    return {"task": patch.task.name, **provenance(patch, as_of), **told}
+    return {"task": asked.patch.task.name, **provenance(asked.patch, as_of), **log, **told}

@@ -14,7 +14,9 @@ Rows = list[dict[str, Any]]
 
 
 def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
-    """`{users: [{user_id, events, tasks: {gender: {value, probability, version, ..}}}]}`.
+    """`{users: [{user_id, events, tasks: {gender: {value, probability, version, events, known, ..}}}]}`.
+
+    Each answer is from `events` events, of which its backbone knows the items of `known`.
 
     Args:
         live: compute everything now; otherwise only what was not materialised for the present champion,

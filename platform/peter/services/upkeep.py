@@ -6,12 +6,12 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.errors import InputError
-from peter.registry import audit, lineage, live, record, tasks
+from peter.registry import audit, lineage, live, patches, record, tasks, twins
 from peter.services.workspace import Workspace
 
 
 def collect(workspace: Workspace, dry: bool = False) -> dict[str, Any]:
-    """Remove every object that no row refers to, while writers wait.
+    """Remove every object that no row refers to and that is no twin still in use, while writers wait.
 
     Returns:
         `{removed, bytes}`; where it is only to be told (`dry`), `{removable, bytes}`.
@@ -19,7 +19,7 @@ def collect(workspace: Workspace, dry: bool = False) -> dict[str, Any]:
 
     def needed() -> list[str]:
         with workspace.registry.read() as session:
-            found = list(live.objects(session))
+            found = [*live.objects(session), *twins.named(patches.every(session)).values()]
         faults.reach("gc:begun")
         return found
 

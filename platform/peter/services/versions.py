@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from peter import faults
 from peter.methods import method, read_by
 from peter.progress import Progress
-from peter.registry import aliases, erasures, lineage, models, patches, runs, tasks
+from peter.registry import aliases, erasures, lineage, models, patches, runs, tasks, twins
 from peter.services import certificates, frozen, gate, patch_objects, verify
 from peter.services.contest import MAJORITY, Contest, contest
 from peter.services.evaluation import measured
@@ -17,6 +17,7 @@ from peter.services.recipes import TWIN
 from peter.services.requests import Request
 from peter.services.running import running
 from peter.services.tasks import report
+from peter.services.twins import Twins
 from peter.services.workspace import Workspace
 
 AGAIN = "this very request made it before"
@@ -68,6 +69,7 @@ class Made:
     params: int
     weights: bytes
     metrics: dict[str, Any]
+    twins: dict[str, bytes]  # request of a twin -> its object
     certificate: dict[str, Any]
     verdict: gate.Verdict
     champion: int | None  # the version that it was judged against
@@ -81,7 +83,8 @@ def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
         PeterError: the method wrote to the backbone, or another task's champion answers otherwise.
     """
     before = frozen.fingerprint(request.base.body)
-    held = contest(request, progress)
+    known = Twins.of(workspace, request)
+    held = contest(request, known, progress)
     ours = held.ours[0]
     faults.reach("task.add:trained")
     champion = _champion(workspace, request.name)
@@ -100,6 +103,7 @@ def trained(workspace: Workspace, request: Request, progress: Progress) -> Made:
         params=ours.params,
         weights=patch_objects.encode(ours, adapter),
         metrics=metrics,
+        twins=known.made,
         certificate=certificate,
         verdict=verdict,
         champion=champion.version if champion else None,
@@ -121,6 +125,7 @@ def registered(
     with request.forgotten.keeping(workspace):
         labels = workspace.objects.put_bytes(request.table.encode())
         weights = workspace.objects.put_bytes(made.weights)
+        beside = {key: workspace.objects.put_bytes(answers) for key, answers in made.twins.items()}
         faults.reach("task.add:stored")
 
         def register(session: Session) -> models.Patch:
@@ -132,12 +137,14 @@ def registered(
                 lineage.require_last(session, request.base.id, request.recipe.method, made.reads)
             same = present == made.champion
             stands = made.verdict if same else made.verdict.overtaken(f"{task.name}@{present}")
+            base = session.get_one(models.Backbone, request.base.id)
             label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
+            told = twins.told(label_set, base.event_log, beside)
             patch = patches.add(
                 session,
                 models.Patch(
                     task=task,
-                    backbone=session.get_one(models.Backbone, request.base.id),
+                    backbone=base,
                     label_set=label_set,
                     method=request.recipe.method,
                     config=made.config,
@@ -145,7 +152,7 @@ def registered(
                     request_sha256=request.identity,
                     weights_sha256=weights,
                     params=made.params,
-                    metrics={**made.metrics, "gate": stands.to_json()},
+                    metrics={**made.metrics, **told, "gate": stands.to_json()},
                     certificate=made.certificate,
                     reads=made.reads,
                     run_id=run.id,

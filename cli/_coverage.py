@@ -1,0 +1,22 @@
+"""A line on each backbone that no longer knows what users do."""
+
+from collections.abc import Iterable, Iterator
+
+from ._output import Document
+
+
+def fallen(rows: Iterable[Document]) -> Iterator[str]:
+    """One for each {backbone, event_log, events, known} of which too little is known."""
+    from peter.services.coverage import LEAST
+
+    low = [row for row in rows if row["known"] < LEAST * row["events"]]
+    yield from dict.fromkeys(map(_sentence, low))
+
+
+def _sentence(row: Document) -> str:
+    backbone, log, share = row["backbone"], row["event_log"], row["known"] / row["events"]
+    return (
+        f"{backbone} knows {share:.1%} of the events of {log}, the others are of newer items; for one that "
+        f"knows all: `peter backbone pretrain {log.partition('@')[0]}`, then `peter backbone migrate "
+        f"{backbone} NEW`."
+    )
