@@ -15,7 +15,7 @@ def card(user: Document) -> "RenderableType":
 
     given = user["tasks"].values()
     columns = ["patch", "value", "source", "predicted", "probability"]
-    if any(answer["known"] < answer["events"] for answer in given):
+    if any(_known(answer) < answer["events"] for answer in given):
         columns.append("events known")
     if any("details" in answer for answer in given):
         columns.append("details")
@@ -52,6 +52,11 @@ def _cells(task: str, answer: Document) -> dict[str, Any]:
         "source": answer["source"] + (", in sample" if answer["in_sample"] else ""),
         "predicted": answer["predicted"],
         "probability": None if chance is None else f"{chance:.0%}",
-        "events known": f"{answer['known']:,} of {answer['events']:,}",
+        "events known": f"{_known(answer):,} of {answer['events']:,}",
         "details": answer.get("details"),
     }
+
+
+def _known(answer: Document) -> int:
+    """Events that its backbone knows; a table of an older program does not tell."""
+    return int(answer.get("known", answer["events"]))

@@ -1,6 +1,6 @@
 """Cohorts: SQL over all champions' materialised answers at once, and their export."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,9 @@ def _views(
         database.execute("SET lock_configuration = true")
         for table, path in zip(tables, paths, strict=True):
             database.execute(f"CREATE VIEW {_source(table)} AS SELECT * FROM read_parquet('{_quoted(path)}')")
-        telling = {table.id for table in tables if names.DETAILS in database.view(_source(table)).columns}
-        parts = [_long(table, table.id in telling) for table in tables]
+        columns = {table.id: database.view(_source(table)).columns for table in tables}
+        telling = {table.id for table in tables if names.DETAILS in columns[table.id]}
+        parts = [_long(table, columns[table.id]) for table in tables]
         database.execute(f"CREATE VIEW {LONG} AS {' UNION ALL BY NAME '.join(parts)}")
         database.execute(f"CREATE VIEW {WIDE} AS {_wide(tables, telling)}")
         yield database
@@ -105,13 +106,14 @@ def _source(table: models.ProfileTable) -> str:
     return f'"source {table.patch.task.name}"'
 
 
-def _long(table: models.ProfileTable, telling: bool) -> str:
+def _long(table: models.ProfileTable, columns: Collection[str]) -> str:
     came = provenance(table.patch, table.as_of)
-    details = f"to_json({names.DETAILS})" if telling else "NULL"
+    details = f"to_json({names.DETAILS})" if names.DETAILS in columns else "NULL"
+    known = "known" if "known" in columns else "CAST(NULL AS BIGINT) AS known"  # tables of older programs
     return (
         f"SELECT user_id, '{table.patch.task.name}' AS task, CAST(value AS VARCHAR) AS value, probability, "
         f"{came['version']} AS version, '{came['backbone']}' AS backbone, '{came['as_of']}' AS as_of, "
-        f"{came['sensitive']} AS sensitive, events, known, "
+        f"{came['sensitive']} AS sensitive, events, {known}, "
         f"source, in_sample, CAST({details} AS VARCHAR) AS {names.DETAILS} FROM {_source(table)}"
     )
 

@@ -90,7 +90,10 @@ class Scorer:
             log = session.get_one(models.EventLog, wanted.log)
             table = session.get_one(models.ProfileTable, wanted.table) if wanted.table else None
         before = Before.open(workspace, table) if table else None
-        return cls(openings.answerer(patch), openings.log(log, patch.backbone), before)
+        whole = (
+            before if before and "known" in before.file.schema_arrow.names else None
+        )  # or an older program's
+        return cls(openings.answerer(patch), openings.log(log, patch.backbone), whole)
 
     def table(self, first: int, last: int) -> tuple[pa.Table, int]:
         """The answers for users first..last, and for how many of them they were computed now."""
