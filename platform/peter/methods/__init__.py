@@ -104,6 +104,8 @@ class Gradient:
     loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's `learner`
     after_step: Callable[[], None] | None = None  # e.g. to restore owned weights
     offsets: Callable[[], Tensor] | None = None  # [B, K] of the training users, added to what the patch gives
+    beside: Callable[[Callable[[], Tensor], Tensor, Tensor], Tensor] | None = None
+    """A second loss, of what gives the outputs again, of outputs and of targets."""
 
 
 Phase = ClosedForm | Gradient
