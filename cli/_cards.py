@@ -1,6 +1,6 @@
 """The profile card: everything that is known about one user, with where each answer comes from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._output import Document, table, text
@@ -15,11 +15,10 @@ def card(user: Document) -> "RenderableType":
 
     given = user["tasks"].values()
     columns = ["patch", "value", "source", "predicted", "probability"]
-    if any("details" in answer for answer in given):
-        columns.append("details")
+    columns += [extra for extra in ("details", "gates") if any(extra in answer for answer in given)]
     answers = table(
         columns,
-        (_row(task, answer)[: len(columns)] for task, answer in user["tasks"].items()),
+        ([_row(task, answer)[column] for column in columns] for task, answer in user["tasks"].items()),
         right=["probability"],
     )
     backbones = ", ".join(dict.fromkeys(answer["backbone"] for answer in given))
@@ -40,14 +39,25 @@ def sensitive(tasks: Mapping[str, Document]) -> Iterator[str]:
         yield f"Sensitive personal data: {', '.join(named)}."
 
 
-def _row(task: str, answer: Document) -> list[Any]:
-    """An observed value stands beside what the patch alone would have said."""
+def _row(task: str, answer: Document) -> dict[str, Any]:
+    """By column; an observed value stands beside what the patch alone would have said."""
     chance = answer["predicted_probability"]
-    return [
-        f"{task}@{answer['version']}",
-        answer["value"],
-        answer["source"] + (", in sample" if answer["in_sample"] else ""),
-        answer["predicted"],
-        None if chance is None else f"{chance:.0%}",
-        answer.get("details"),
-    ]
+    return {
+        "patch": f"{task}@{answer['version']}",
+        "value": answer["value"],
+        "source": answer["source"] + (", in sample" if answer["in_sample"] else ""),
+        "predicted": answer["predicted"],
+        "probability": None if chance is None else f"{chance:.0%}",
+        "details": answer.get("details"),
+        "gates": _opened(answer.get("gates")),
+    }
+
+
+def _opened(gates: Sequence[float] | None) -> str | None:
+    """`blocks 0 3 of 8`, or a share of each where they are open in part."""
+    if gates is None:
+        return None
+    if any(gate not in (0, 1) for gate in gates):
+        return " ".join(f"{gate:.0%}" for gate in gates)
+    opened = " ".join(str(block) for block, gate in enumerate(gates) if gate)
+    return f"blocks {opened or '-'} of {len(gates)}"

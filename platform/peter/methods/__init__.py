@@ -114,7 +114,9 @@ Phase = ClosedForm | Gradient
 class Patch(Protocol):
     """A trained answer to one task: an nn.Module whose state dict is exactly what was trained.
 
-    One that reads older patches names them in `reads`, and is given no others when it is built again.
+    One that reads older patches names them in `reads`, and is given no others when it is built again. One
+    whose blocks are not for every user has `gates(body, histories)`, [B, N] from 0, the frozen block, to 1,
+    or None.
     """
 
     def __call__(self, body: Backbone, histories: Histories) -> Tensor:

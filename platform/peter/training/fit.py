@@ -88,6 +88,15 @@ def predict(patch: nn.Module, body: Backbone, histories: Histories, events: int 
         return torch.cat(parts) if parts else patch(body, histories).cpu()
 
 
+def gates(patch: nn.Module, body: Backbone, histories: Histories, events: int = EVENTS) -> Tensor | None:
+    """Gates [B, N] on the CPU, where a patch has any (see `peter.methods.Patch`)."""
+    patch.eval()
+    of = getattr(patch, "gates", None)
+    with torch.inference_mode():
+        parts = [of(body, histories.select(users)) for users in histories.batches(events)] if of else []
+    return torch.cat(parts).cpu() if parts and parts[0] is not None else None
+
+
 def _solve(
     patch: nn.Module, phase: ClosedForm, train: Examples, valid: Examples, setting: Setting
 ) -> EpochReport:
