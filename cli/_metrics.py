@@ -88,6 +88,9 @@ def _opened(reference: str, metrics: Document) -> Iterator[str]:
             f"{reference} opens {opened['mean']:.1f} ± {opened['sd']:.1f} of {len(use)} blocks to a user "
             f"(block by block {each}), by {gates['policies']} {plural}."
         )
+    if "blind" in metrics["differences"]:
+        gain = _signed(turned(metrics, metrics["differences"]["blind"]))
+        yield f"Choosing gained {reference} {gain} in {metrics['primary']} over as many at random."
 
 
 def _calibrated(reference: str, metrics: Document) -> Iterator[str]:

@@ -18,6 +18,7 @@ OURS = "ours"
 MAJORITY = "majority"
 WIDE = "wide"  # our own wide term alone
 COLD = "cold"  # the same patch from a fresh trunk, where ours goes on from another task's
+BLIND = "blind"  # the same patch with as many gates open, but at random
 UNREAD = "unread"  # the same patch without what it reads of others
 BASELINES = ("bag", "probe")  # methods, each with its own defaults
 
@@ -85,9 +86,10 @@ def contest(request: Request, progress: Progress) -> Contest:
     fits: dict[str, list[Fitted]] = {name: [] for name in recipes}
     with progress.bar("contenders", len(recipes) * request.seeds, "fits") as bar:
         for name, recipe in recipes.items():
+            asked = _as_open(request, fits[OURS][0]) if name == BLIND else recipe
             for seed in request.each_seed:
                 bar.advance(0, name)
-                fits[name].append(seeded(request, recipe, seed, progress, warm=name == OURS))
+                fits[name].append(seeded(request, asked, seed, progress, warm=name == OURS))
                 bar.advance(1)
     skipped = [TWIN] if TWIN not in fits and request.recipe.method != TWIN else []
     ours = fits.pop(OURS)
@@ -101,6 +103,13 @@ def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress, warm
     return fitted(recipe.seeded(seed), setting, request.users, progress)
 
 
+def _as_open(request: Request, ours: Fitted) -> Recipe:
+    """The recipe whose gates are open to training users as often as ours, whoever they are."""
+    gates = ours.gates(request.users.train.histories)
+    assert gates is not None
+    return request.recipe.blind(gates.mean().item())
+
+
 def _baselines(request: Request) -> dict[str, Recipe]:
     """What counts, what reads the bare backbone, parts of the patch itself, and its twin."""
     recipe = request.recipe
@@ -109,6 +118,8 @@ def _baselines(request: Request) -> dict[str, Recipe]:
         found[WIDE] = wide
     if request.warm:
         found[COLD] = recipe
+    if recipe.gated and not request.warm:  # a random policy has no trunk alike to go on from
+        found[BLIND] = recipe
     if request.reads and recipe.options.reads:
         found[UNREAD] = recipe.unread()
     if request.twin and recipe.method != TWIN:
