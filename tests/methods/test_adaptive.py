@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from peter import task
 from peter.errors import InputError
@@ -30,8 +29,8 @@ def fitted(name: str, **settings: Any) -> tuple[Setting, DeepPatch]:
     return setting, patch
 
 
-def critic(logits: Tensor, thrift: float = 0.0) -> tuple[SelfCritical, Learnt]:
-    """Of one block, with choices for users who stand there with these logits [B, 1]."""
+def critic(thrift: float = 0.0) -> tuple[SelfCritical, Learnt]:
+    """Of one block; and the policy whose choices it judges."""
     policy = Learnt(PolicyNet(8, 4, 1, seed=0), "reinforced", 1.0, seed=0)
     return SelfCritical(policy, task.kind("regression"), thrift), policy
 
@@ -43,6 +42,22 @@ class TestControls:
         assert fingerprint(ours.state_dict()) == fingerprint(named)
         users = toy_users(seed=1)[0]
         assert torch.equal(*(predict(patch, setting.body, users) for patch in (ours, plain)))
+
+    def test_copies_that_are_always_open_are_all_blocks_fine_tuned_bit_for_bit(self) -> None:
+        setting, ours = fitted("adaptive", form="copies", policy="always", warm_start=False)
+        _, tuned = fitted("last", blocks=2, warm_start=False)
+        users = toy_users(seed=1)[0]
+        assert torch.equal(*(predict(patch, setting.body, users) for patch in (ours, tuned)))
+        assert sum(each.numel() for each in ours.parameters()) == sum(
+            each.numel() for each in tuned.parameters()
+        )
+
+    @pytest.mark.parametrize("architecture", ["sasrec", "nextitnet_pre"])
+    def test_copies_need_blocks_that_can_be_copied(self, architecture: str) -> None:
+        made = MethodContract()
+        made.architecture = architecture
+        with pytest.raises(InputError, match="give form=patches"):
+            ADAPTIVE.build(made.setting(), ADAPTIVE.options(**ALONE, form="copies"))
 
     def test_never_open_is_the_body_whatever_was_trained(self) -> None:
         setting, shut = fitted("adaptive", policy="random", share=0.0)
@@ -90,7 +105,7 @@ class TestSelfCritical:
     def test_no_advantage_no_gradient(self) -> None:
         """Whoever draws what he would have had anyway teaches nothing."""
         logits = torch.tensor([[1.0], [-1.0]], requires_grad=True)
-        loss, policy = critic(logits)
+        loss, policy = critic()
         policy.kept = [(torch.tensor([[1.0], [0.0]]), logits)]
         outputs = torch.tensor([[0.3], [0.9]])
         loss(lambda: outputs, outputs, torch.zeros(2, 1)).backward()
@@ -102,7 +117,7 @@ class TestSelfCritical:
     def test_what_pays_becomes_likelier(self, drawn: float, gains: bool) -> None:
         """One block, one user, who draws the other choice than the greedy one."""
         logits = torch.tensor([[1.0 if drawn == 0 else -1.0]], requires_grad=True)
-        loss, policy = critic(logits)
+        loss, policy = critic()
         policy.kept = [(torch.tensor([[drawn]]), logits)]
         good, bad = torch.tensor([[0.1]]), torch.tensor([[0.9]])
         outputs, greedy = (good, bad) if gains else (bad, good)
@@ -114,7 +129,7 @@ class TestSelfCritical:
     @pytest.mark.parametrize("thrift", [0.5, -0.5])
     def test_thrift_closes_blocks_and_its_opposite_opens_them(self, thrift: float) -> None:
         logits = torch.tensor([[-1.0]], requires_grad=True)
-        loss, policy = critic(logits, thrift)
+        loss, policy = critic(thrift)
         policy.kept = [(torch.tensor([[1.0]]), logits)]
         same = torch.tensor([[0.3]])
         loss(lambda: same, same, torch.zeros(1, 1)).backward()
@@ -123,7 +138,7 @@ class TestSelfCritical:
 
     def test_each_user_is_rewarded_for_his_own(self) -> None:
         logits = torch.tensor([[-1.0], [-1.0]], requires_grad=True)
-        loss, policy = critic(logits)
+        loss, policy = critic()
         policy.kept = [(torch.ones(1, 1), logits[:1]), (torch.ones(1, 1), logits[1:])]
         drawn, greedy = torch.tensor([[0.1], [0.9]]), torch.tensor([[0.9], [0.1]])
         loss(lambda: greedy, drawn, torch.zeros(2, 1)).backward()
@@ -133,17 +148,19 @@ class TestSelfCritical:
 
     @pytest.mark.parametrize("kind_name", ["classification", "regression", "tags", "recommendation"])
     def test_every_kind_has_a_loss_a_user(self, kind_name: str) -> None:
-        made = MethodContract()
-        made.method, made.kind_name, made.settings = ADAPTIVE, kind_name, {**ALONE, "policy": "reinforced"}
-        setting = made.setting()
-        patch = made.build(setting)
-        options = ADAPTIVE.options(**made.settings)
-        descent = ADAPTIVE.phases(patch, setting, options)[-1]
-        assert isinstance(descent, Gradient)
-        assert isinstance(descent.beside, SelfCritical)
-        users, targets = made.users()
-        with torch.no_grad():
-            outputs = patch(setting.body, users)
-            rewards = descent.beside.rewards(outputs, targets, torch.zeros(len(targets), 2))
-        assert rewards.shape == (len(targets),)
-        torch.testing.assert_close(-rewards.mean(), setting.kind.loss(outputs, targets))
+        kind, labels = task.kind(kind_name), [(str(at % 2),) for at in range(20)]
+        schema = kind.schema(labels)
+        targets = kind.encode(labels, schema)
+        outputs = torch.randn(20, kind.width(schema), generator=torch.Generator().manual_seed(0))
+        critical = SelfCritical(critic()[1], kind, thrift=0.0)
+        rewards = critical.rewards(outputs, targets, torch.zeros(20, 2))
+        assert rewards.shape == (20,)
+        torch.testing.assert_close(-rewards.mean(), kind.loss(outputs, targets))
+
+    def test_it_is_learnt_beside_the_loss_of_the_task(self) -> None:
+        setting = MethodContract().setting()
+        for policy, learnt in (("reinforced", True), ("hard", False)):
+            options = ADAPTIVE.options(**ALONE, policy=policy)
+            descent = ADAPTIVE.phases(ADAPTIVE.build(setting, options), setting, options)[-1]
+            assert isinstance(descent, Gradient)
+            assert isinstance(descent.beside, SelfCritical) == learnt

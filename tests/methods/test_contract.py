@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
     "ProbeLast": ("probe", {"readout": "head+tail", "history": "all"}),
     "AdaptiveSoft": ("adaptive", {"policy": "soft", "tcl": True, "history": "window", "dropout": 0.3}),
     "AdaptiveReinforced": ("adaptive", {"policy": "reinforced", "thrift": 0.1, "insertion": "serial1"}),
+    "AdaptiveCopies": ("adaptive", {"form": "copies", "readout": "mean"}),
     "AdaptiveRandom": ("adaptive", {"policy": "random", "insertion": "parallel-delta"}),
     "AdaptiveAlways": ("adaptive", {"policy": "always"}),
     "LsaFew": ("lsa", {"components": 3}),

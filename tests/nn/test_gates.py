@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
+from peter.nn.block_copies import BlockCopies
 from peter.nn.gated import GatedTrunk
 from peter.nn.gates import Always, Learnt, PolicyNet, Random, Rule
 from peter.nn.patch import PatchGraft
@@ -54,10 +55,12 @@ def windows(users: Histories) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_fresh_one_is_the_body(body: Backbone, users: Histories, name: str) -> None:
+@pytest.mark.parametrize("form", ["patches", "copies"])
+def test_a_fresh_one_is_the_body(body: Backbone, users: Histories, name: str, form: str) -> None:
     """Bit for bit, but for rounding where gates are between 0 and 1."""
     items, _ = windows(users)
-    view = gated(body, name, drawn=False).view(body)
+    trunk = gated(body, name, drawn=False)
+    view = GatedTrunk(BlockCopies(body) if form == "copies" else trunk.own, trunk.policy).view(body)
     close = 1e-6 if name == "soft" else 0
     for level, plain in zip(view(items), body(items), strict=True):
         torch.testing.assert_close(level, plain, rtol=close, atol=close)
@@ -70,6 +73,20 @@ def test_closed_gates_are_the_body_and_open_ones_the_graft(body: Backbone, users
     for gates, other in ((torch.zeros, body), (torch.ones, Grafted(body, trunk.own))):
         levels = view.under(gates(len(items), BLOCKS))(items)
         assert all(torch.equal(level, plain) for level, plain in zip(levels, other(items), strict=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_copy_is_mixed_with_its_block_as_a_whole(share: float) -> None:
+    """UAF's g A(h) + (1 - g) F(h), also in part, where halves that were mixed would be something else."""
+    body = tiny_body(blocks=1)
+    own = BlockCopies(body)
+    for at, parameter in enumerate(own.parameters()):
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(at))
+    items, _ = windows(toy_users(users=30)[0])
+    frozen, copied = body(items)[1], body(items, own)[1]
+    found = GatedTrunk(own, Always(1)).view(body).under(torch.full((len(items), 1), share))(items)[1]
+    torch.testing.assert_close(found, share * copied + (1 - share) * frozen)
+    assert not torch.equal(copied, frozen)
 
 
 def test_a_gate_opens_its_own_block_alone(body: Backbone, users: Histories) -> None:

@@ -13,6 +13,7 @@ from peter.errors import InputError
 from peter.methods import Gradient, Setting
 from peter.methods._choices import bottleneck
 from peter.methods._deep import Deep, DeepOptions, DeepPatch, Offsets, rates
+from peter.nn.block_copies import BlockCopies
 from peter.nn.gated import GatedTrunk
 from peter.nn.gates import RULES, Always, Learnt, PolicyNet, Random
 from peter.nn.patch import PatchGraft
@@ -25,6 +26,7 @@ class Options(DeepOptions):
     """What `--set` may change."""
 
     policy: Literal["hard", "soft", "reinforced", "random", "always"] = "hard"  # the last two are controls
+    form: Literal["patches", "copies"] = "patches"  # copies: of whole blocks, as in the paper
     insertion: Literal["serial2", "serial1", "serial1-inner", "parallel-delta"] = "serial2"  # fresh: the body
     reduction: int = 8  # C / D of the patches
     activation: Literal["gelu", "relu", "leaky_relu"] = "gelu"
@@ -45,18 +47,23 @@ class Options(DeepOptions):
 def trunk(setting: Setting, options: Options) -> GatedTrunk:
     """UAF (Chen et al., TKDE 2021) over PeterRec's patches in place of copies of whole blocks.
 
-    Of the paper: a policy network a task, of two dilated blocks and a mean over time, and its hard, soft and
-    reinforced gates; the policies that know nothing. Ours: it reads the frozen item embedding, where the
+    Of the paper: a policy network a task, of two dilated blocks and a mean over time; its hard, soft and
+    reinforced gates; and policies that know nothing. Ours: it reads the frozen item embedding, where the
     paper trains a table of its own and the body's, too, so that a patch holds no tables; its channels are
-    few; a block has one logit, as of two only the difference counts; and that is not squashed into (0, 1) as
+    few; a block has one logit, as of two only the difference counts, and that is not squashed into (0, 1) as
     in the authors' code, where no gate could be surer than .73. Gates are the user's: those of the newest
-    window hold for all. Serving draws nothing, where the authors' code leaves the noise on. LayerNorms stay
-    frozen: one for a whole batch cannot be gated.
+    window hold for all. Serving draws nothing, where the authors' code leaves the noise on. Patches come
+    without copies of LayerNorms, as one for a whole batch cannot be gated.
     """
-    body, seed = setting.body, setting.seed
+    return GatedTrunk(_own(setting, options), _policy(setting, options))
+
+
+def _own(setting: Setting, options: Options) -> BlockCopies | PatchGraft:
+    body = setting.body
+    if options.form == "copies":
+        return BlockCopies(body)
     narrow = bottleneck(body.channels, options.reduction)
-    patches = PatchGraft(body, narrow, seed, None, options.activation, False, options.insertion)
-    return GatedTrunk(patches, _policy(setting, options))
+    return PatchGraft(body, narrow, setting.seed, None, options.activation, False, options.insertion)
 
 
 def _policy(setting: Setting, options: Options) -> nn.Module:
@@ -108,7 +115,11 @@ def descent(patch: DeepPatch, setting: Setting, options: Options, offsets: Offse
 
 
 def peft(options: Options) -> Mapping[str, Any]:
-    """As of the default; peft has no gates."""
+    """As of the default, whose patches these are; peft has no gates."""
+    learnt = ["trunk.policy"] if options.policy in RULES else []
+    if options.form == "copies":
+        saved = ["trunk.own", *learnt]
+        return {"peft_type": "GATED_COPIES", "policy": options.policy, "modules_to_save": saved}
     return {
         "peft_type": "GATED_BOTTLENECK",
         "policy": options.policy,
@@ -116,7 +127,7 @@ def peft(options: Options) -> Mapping[str, Any]:
         "non_linearity": options.activation,
         "is_parallel": options.insertion.startswith("parallel"),
         "insertion": options.insertion,
-        "modules_to_save": ["trunk.policy"] if options.policy in RULES else [],
+        "modules_to_save": learnt,
     }
 
 
