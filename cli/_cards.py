@@ -1,6 +1,6 @@
 """The profile card: everything that is known about one user, with where each answer comes from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._output import Document, table, text
@@ -17,8 +17,7 @@ def card(user: Document) -> "RenderableType":
     columns = ["patch", "value", "source", "predicted", "probability"]
     if any(_known(answer) < answer["events"] for answer in given):
         columns.append("events known")
-    if any("details" in answer for answer in given):
-        columns.append("details")
+    columns += [extra for extra in ("details", "gates") if any(extra in answer for answer in given)]
     cells = [_cells(task, answer) for task, answer in user["tasks"].items()]
     answers = table(
         columns,
@@ -54,9 +53,20 @@ def _cells(task: str, answer: Document) -> dict[str, Any]:
         "probability": None if chance is None else f"{chance:.0%}",
         "events known": f"{_known(answer):,} of {answer['events']:,}",
         "details": answer.get("details"),
+        "gates": _opened(answer.get("gates")),
     }
 
 
 def _known(answer: Document) -> int:
     """Events that its backbone knows; a table of an older program does not tell."""
     return int(answer.get("known", answer["events"]))
+
+
+def _opened(gates: Sequence[float] | None) -> str | None:
+    """`blocks 0 3 of 8`, or a share of each where they are open in part."""
+    if gates is None:
+        return None
+    if any(gate not in (0, 1) for gate in gates):
+        return " ".join(f"{gate:.0%}" for gate in gates)
+    opened = " ".join(str(block) for block, gate in enumerate(gates) if gate)
+    return f"blocks {opened or '-'} of {len(gates)}"

@@ -38,6 +38,7 @@ def remarks(name: str, patch: Document) -> Iterator[str]:
     yield from _added(reference, metrics)
     yield from _read(reference, metrics)
     yield from _went_on(reference, metrics)
+    yield from _opened(reference, metrics)
     yield from _calibrated(reference, metrics)
     for skipped in metrics.get("skipped", ()):
         yield (
@@ -75,6 +76,21 @@ def _went_on(reference: str, metrics: Document) -> Iterator[str]:
             f"{reference} went on from {warm['from']} (similarity {warm['similarity']:.2f}), which gained it "
             f"{gain} in {metrics['primary']} over the same patch started cold."
         )
+
+
+def _opened(reference: str, metrics: Document) -> Iterator[str]:
+    """How much of it users have, and whether that differs between them."""
+    if gates := metrics.get("gates"):
+        use, opened = gates["use"], gates["open"]
+        each = " ".join(f"{share:.0%}" for share in use)
+        plural = "policy" if gates["policies"] == 1 else "different policies"
+        yield (
+            f"{reference} opens {opened['mean']:.1f} ± {opened['sd']:.1f} of {len(use)} blocks to a user "
+            f"(block by block {each}), by {gates['policies']} {plural}."
+        )
+    if "blind" in metrics["differences"]:
+        gain = _signed(turned(metrics, metrics["differences"]["blind"]))
+        yield f"Choosing gained {reference} {gain} in {metrics['primary']} over as many at random."
 
 
 def _calibrated(reference: str, metrics: Document) -> Iterator[str]:

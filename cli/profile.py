@@ -27,6 +27,9 @@ def get(
     live: Annotated[
         bool, typer.Option("--live", help="Compute now instead of reading what is stored.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which blocks were opened to each user; implies --live.")
+    ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -37,7 +40,7 @@ def get(
     """
     from peter.services import profiles
 
-    show(profiles.get(open_workspace(registry, store), users, live), json, _drawn_cards)
+    show(profiles.get(open_workspace(registry, store), users, live, explain), json, _drawn_cards)
 
 
 @app.command(epilog="""Example: peter profile query "gender = 'F' AND age_p > 0.8\"""")

@@ -229,3 +229,25 @@ def test_numbers_that_json_does_not_know_are_refused():
 def test_a_page_in_a_pipe_is_not_cut(capsys):
     _output.show({}, False, lambda document: iter([_output.table(["column"], [["x" * 150]])]))
     assert "x" * 150 in capsys.readouterr().out
+
+
+def test_gates_are_told_with_what_choosing_gained():
+    gates = {"use": [0.5, 0.0], "open": {"mean": 0.5, "sd": 0.5}, "policies": 2}
+    told, gained = _metrics.remarks("gender", _patch({"gates": gates}, blind=_around(-0.1)))
+    assert told == (
+        "gender@2 opens 0.5 ± 0.5 of 2 blocks to a user (block by block 50% 0%), by 2 different policies."
+    )
+    assert gained == "Choosing gained gender@2 +0.100 [+0.080, +0.120] in log_loss over as many at random."
+
+
+@pytest.mark.parametrize(
+    ("gates", "said"),
+    [
+        ([1.0, 0.0, 1.0], "blocks 0 2 of 3"),
+        ([0.0, 0.0], "blocks - of 2"),
+        ([0.25, 1.0], "25% 100%"),
+        (None, None),
+    ],
+)
+def test_a_card_says_which_blocks_were_opened(gates, said):
+    assert _cards._opened(gates) == said

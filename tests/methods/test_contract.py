@@ -33,6 +33,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
     "ZeroAlone": ("zero", {"tcl": True, "second_norm": False}),
     "ScratchAlone": ("scratch", {"readout": "last"}),
     "ProbeLast": ("probe", {"readout": "head+tail", "history": "all"}),
+    "AdaptiveSoft": ("adaptive", {"policy": "soft", "tcl": True, "history": "window", "dropout": 0.3}),
+    "AdaptiveReinforced": ("adaptive", {"policy": "reinforced", "thrift": 0.1, "insertion": "serial1"}),
+    "AdaptiveCopies": ("adaptive", {"form": "copies", "readout": "mean"}),
+    "AdaptiveRandom": ("adaptive", {"policy": "random", "insertion": "parallel-delta"}),
+    "AdaptiveAlways": ("adaptive", {"policy": "always"}),
     "LsaFew": ("lsa", {"components": 3}),
 }
 # Beside champions of other tasks, random ones, which teach nothing.
@@ -59,7 +64,16 @@ for name in plugins.modules(
     globals()[contract.__name__] = contract
     del contract
 
-for name in ("peter", "ladder", "last", "full", "scratch", "zero", "probe"):  # lora needs convolutions
+for name in (
+    "peter",
+    "ladder",
+    "last",
+    "full",
+    "scratch",
+    "zero",
+    "probe",
+    "adaptive",
+):  # lora needs convolutions
     method = methods.method(name)
     members = {"method": method, "architecture": "sasrec"}
     if hasattr(method.options, "wide"):

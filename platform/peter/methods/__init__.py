@@ -104,6 +104,8 @@ class Gradient:
     loss: Callable[[Tensor, Tensor], Tensor] | None = None  # None: the kind's `learner`
     after_step: Callable[[], None] | None = None  # e.g. to restore owned weights
     offsets: Callable[[], Tensor] | None = None  # [B, K] of the training users, added to what the patch gives
+    beside: Callable[[Callable[[], Tensor], Tensor, Tensor], Tensor] | None = None
+    """A second loss, of what gives the outputs again, of outputs and of targets."""
 
 
 Phase = ClosedForm | Gradient
@@ -112,7 +114,9 @@ Phase = ClosedForm | Gradient
 class Patch(Protocol):
     """A trained answer to one task: an nn.Module whose state dict is exactly what was trained.
 
-    One that reads older patches names them in `reads`, and is given no others when it is built again.
+    One that reads older patches names them in `reads`, and is given no others when it is built again. One
+    whose blocks are not for every user has `gates(body, histories)`, [B, N] from 0, the frozen block, to 1,
+    or None.
     """
 
     def __call__(self, body: Backbone, histories: Histories) -> Tensor:

@@ -26,7 +26,7 @@ from peter.nn.experts import Experts
 from peter.nn.graft import TCL
 from peter.nn.init import truncated_normal_
 from peter.nn.readout import PoolName, ReadOut, Span
-from peter.nn.view import Trunk, View
+from peter.nn.view import Gated, Trunk, View
 from peter.space import Choice, Domain, LogUniform
 
 TRUNK = "trunk."  # before the names of its tensors in a patch's state dict
@@ -124,6 +124,11 @@ class DeepPatch(nn.Module):
         """Those that its trunk reads."""
         return getattr(self.trunk, "reads", ())
 
+    def gates(self, body: Backbone, histories: Histories) -> Tensor | None:
+        """[B, N], where its trunk lets users have its blocks by gates."""
+        view = self.trunk.view(body, self.tcl)
+        return self.read_out.gates(view, histories) if isinstance(view, Gated) else None
+
     def read(self, body: Backbone, histories: Histories) -> Tensor:
         """The read-out [B, F] of the trunk, and the summary behind it."""
         view = self.trunk.view(body, self.tcl)
@@ -192,7 +197,7 @@ def rates(shape: BackboneConfig) -> Mapping[str, Domain]:
 Offsets = Callable[[], Tensor] | None  # see `Gradient.offsets`
 
 
-def once(patch: DeepPatch, offsets: Offsets) -> Sequence[Phase]:
+def once(patch: DeepPatch, setting: Setting, options: DeepOptions, offsets: Offsets) -> Sequence[Phase]:
     """All of it descends together."""
     return [Gradient("patches", patch.descended(), offsets=offsets)]
 
@@ -205,7 +210,7 @@ class Deep:
     trunk: Callable[[Setting, Any], Trunk]  # initialised from the setting's seed alone
     peft: Callable[[Any], Mapping[str, Any]]  # keys of adapter_config.json that tell of the trunk
     domains: Callable[[BackboneConfig], Mapping[str, Domain]] = field(default=rates)
-    descent: Callable[[DeepPatch, Offsets], Sequence[Phase]] = field(default=once)
+    descent: Callable[[DeepPatch, Setting, Any, Offsets], Sequence[Phase]] = field(default=once)
     deployable: bool = True
     rooted: bool = False
     experts: Callable[[Any], Experts] | None = None  # the low-rank directions of a trunk, for others to read
@@ -235,8 +240,12 @@ class Deep:
             return patch.counted.train
 
         if patch.wide is None:
-            return [ClosedForm("head", start), *self.descent(patch, None)]
-        return [ClosedForm("wide", count), ClosedForm("head", start), *self.descent(patch, offsets)]
+            return [ClosedForm("head", start), *self.descent(patch, setting, options, None)]
+        return [
+            ClosedForm("wide", count),
+            ClosedForm("head", start),
+            *self.descent(patch, setting, options, offsets),
+        ]
 
     def adapter_config(self, options: DeepOptions) -> Mapping[str, Any]:
         trunk = dict(self.peft(options))

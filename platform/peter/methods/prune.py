@@ -69,7 +69,7 @@ def claim(older: Older, weights: Iterable[str], used: bool) -> Claim:
     )
 
 
-def descent(patch: DeepPatch, offsets: Offsets) -> Sequence[Phase]:
+def descent(patch: DeepPatch, setting: Setting, options: Options, offsets: Offsets) -> Sequence[Phase]:
     """Train t, prune t, retrain t; every stage has a new optimizer, so that no momentum outlives it."""
     owned, tensors = patch.trunk, patch.descended()
     assert isinstance(owned, OwnedWeights)

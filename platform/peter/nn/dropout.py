@@ -1,4 +1,4 @@
-"""Dropout whose draws can be made again: of features, never of weights."""
+"""Noise whose draws can be made again: dropout of features, never of weights; and noise on gates."""
 
 import torch
 from torch import Tensor, nn
@@ -19,3 +19,23 @@ class Dropout(nn.Module):
         self.passes += 1
         draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
         return features * (draw >= self.rate).to(features) / (1 - self.rate)
+
+
+class Logistic(nn.Module):
+    """Noise of a standard logistic, the difference of two Gumbels; 0 where no gradient is asked for."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed, self.passes = seed, 0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it is more than 0."""
+        return self.training and torch.is_grad_enabled()
+
+    def forward(self, logits: Tensor) -> Tensor:
+        if not self.noisy:
+            return torch.zeros_like(logits)
+        self.passes += 1
+        draw = torch.rand(logits.shape, generator=generator(self.seed, "logistic", self.passes))
+        return draw.logit(eps=1e-6).to(logits)

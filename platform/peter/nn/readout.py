@@ -10,7 +10,7 @@ from torch import Tensor
 from peter.errors import InputError
 from peter.nn.backbone import PAD
 from peter.nn.graft import TCL
-from peter.nn.view import View
+from peter.nn.view import Gated, View
 
 EVENTS = 4096  # a pass; enough rows for full speed, few enough to stay in the cache
 
@@ -121,12 +121,28 @@ class ReadOut:
         windows, user = self._windows(view, histories)  # [W, L], [W]
         sums = torch.zeros(len(histories), self.width(view), device=device)
         weights = torch.zeros(len(histories), device=device)
+        through = self._through(view, histories)
         for rows, items in by_length(windows, events):
             positions, owner = (items != PAD).sum(1).to(device), user[rows].to(device)  # [b]
-            found = take(view(items.to(device)), positions, view.causal)  # [b, F]
+            found = take(through(owner)(items.to(device)), positions, view.causal)  # [b, F]
             sums = sums.index_add(0, owner, found)
             weights = weights.index_add(0, owner, positions.to(weights))
         return sums / weights.clamp(min=1).unsqueeze(1)  # [B, F]
+
+    def _through(self, view: View, histories: Histories) -> Callable[[Tensor], View]:
+        """What the users [b] of some windows are seen through."""
+        if not isinstance(view, Gated):
+            return lambda owner: view
+        gates = self.gates(view, histories)  # [B, N]
+        return lambda owner: view.under(gates[owner])
+
+    def gates(self, view: Gated, histories: Histories) -> Tensor:
+        """[B, N] by the users' newest windows, as all of theirs have them; by an empty one for no events."""
+        windows = histories.windows(self.events(view))
+        newest = _newest(windows.user, len(histories))
+        items = windows.items.new_full((len(histories), windows.items.shape[1]), PAD)
+        items[windows.user[newest]] = windows.items[newest]
+        return view.gates(items)
 
     def events(self, view: View) -> int:
         """Events a window holds at most."""
@@ -137,9 +153,14 @@ class ReadOut:
         windows = histories.windows(self.events(view))
         items, user = windows.items, windows.user
         if self.history == "window" or (self.history == "auto" and self.name != "all"):
-            newest = user.diff(append=user.new_tensor([len(histories)])) > 0
+            newest = _newest(user, len(histories))
             items, user = items[newest], user[newest]
         return (with_tokens(items, view.causal) if self.tcl else items), user
+
+
+def _newest(user: Tensor, users: int) -> Tensor:
+    """[W] which windows are their users' newest."""
+    return user.diff(append=user.new_tensor([users])) > 0
 
 
 def with_tokens(items: Tensor, causal: bool) -> Tensor:
@@ -162,5 +183,5 @@ def by_length(items: Tensor, events: int) -> Iterator[tuple[Tensor, Tensor]]:
     cells = lengths[order].cumsum(0)  # [W]
     sizes = torch.bincount(cells // events)
     for rows in torch.split(order, sizes[sizes > 0].tolist()):
-        longest = int(lengths[rows].max())
+        longest = max(1, int(lengths[rows].max()))
         yield rows, items[rows, items.shape[1] - longest :]

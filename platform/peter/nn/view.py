@@ -1,7 +1,7 @@
 """A body as a task sees it: the frozen one, with a graft or with tensors of the task's own."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,17 @@ class View(Protocol):
 
     def __call__(self, items: Tensor) -> list[Tensor]:
         """`levels` activations [L, B, C] of items [B, L], left-padded with PAD; padded rows are exactly 0."""
+
+
+@runtime_checkable
+class Gated(View, Protocol):
+    """A view that lets each user have so much of each of the task's own blocks."""
+
+    def gates(self, newest: Tensor) -> Tensor:
+        """[B, N] from the users' newest windows [B, L]: 0 the frozen block, 1 the task's own."""
+
+    def under(self, gates: Tensor) -> View:
+        """As windows [b, L] see it whose users have gates [b, N]."""
 
 
 class Trunk(Protocol):

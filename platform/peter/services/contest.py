@@ -21,6 +21,7 @@ OURS = "ours"
 MAJORITY = "majority"
 WIDE = "wide"  # our own wide term alone
 COLD = "cold"  # the same patch from a fresh trunk, where ours goes on from another task's
+BLIND = "blind"  # the same patch with as many gates open, but at random
 UNREAD = "unread"  # the same patch without what it reads of others
 BASELINES = ("bag", "probe")  # methods, each with its own defaults
 
@@ -94,7 +95,8 @@ def contest(request: Request, twins: Twins, progress: Progress) -> Contest:
             bar.advance(1)
         for name, seed in product(recipes, request.each_seed):
             bar.advance(0, name)
-            fit = partial(seeded, request, recipes[name], seed, progress)
+            asked = _as_open(request, ours[0]) if name == BLIND else recipes[name]
+            fit = partial(seeded, request, asked, seed, progress)
             twin = name == TWIN
             fits[name].append(twins.answering(request, recipes[name].seeded(seed), fit) if twin else fit())
             bar.advance(1)
@@ -109,6 +111,13 @@ def seeded(request: Request, recipe: Recipe, seed: int, progress: Progress, warm
     return fitted(recipe.seeded(seed), setting, request.users, progress)
 
 
+def _as_open(request: Request, ours: Fitted) -> Recipe:
+    """The recipe whose gates are open to training users as often as ours, whoever they are."""
+    gates = ours.gates(request.users.train.histories)
+    assert gates is not None
+    return request.recipe.blind(gates.mean().item())
+
+
 def _baselines(request: Request) -> dict[str, Recipe]:
     """What counts, what reads the bare backbone, parts of the patch itself, and its twin."""
     recipe = request.recipe
@@ -117,6 +126,8 @@ def _baselines(request: Request) -> dict[str, Recipe]:
         found[WIDE] = wide
     if request.warm:
         found[COLD] = recipe
+    if recipe.gated and not request.warm:  # a random policy has no trunk alike to go on from
+        found[BLIND] = recipe
     if request.reads and recipe.options.reads:
         found[UNREAD] = recipe.unread()
     if request.twin and recipe.method != TWIN:

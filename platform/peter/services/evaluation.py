@@ -5,6 +5,8 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
+from torch import Tensor
+
 from peter import diagram
 from peter.methods import Examples, Setting, read_by
 from peter.services.contest import OURS, Answers, Contest
@@ -31,7 +33,8 @@ def measured(held: Contest) -> dict[str, Any]:
         contender -> the same; `differences`: contender -> metric -> the paired interval of ours minus theirs;
         `skipped`: baselines that were not fitted; `diagrams`: of test users; `seeds`: where there are
         several, what `over_seeds` gives; `reads`: where it reads other patches, what `contributions` gives;
-        `warm_start`: {from, similarity} where it went on from another patch.
+        `warm_start`: {from, similarity} where it went on from another patch; `gates`: where users have blocks
+        of it by gates, what `openness` gives.
     """
     request, users = held.request, held.request.users
     answers = held.answers(users.test)
@@ -39,6 +42,7 @@ def measured(held: Contest) -> dict[str, Any]:
     ours, theirs = test[OURS][0], {name: fits[0] for name, fits in test.items() if name != OURS}
     raw = {OURS: [held.ours[0].outputs(users.test.histories)]}
     valid = {OURS: [held.ours[0].answer(users.valid.histories)]}
+    gates = held.ours[0].gates(users.test.histories)
     drawn = request.kind.diagrams(answers[OURS][0], users.test.targets, request.schema)
     return {
         "primary": request.kind.primary,
@@ -52,6 +56,7 @@ def measured(held: Contest) -> dict[str, Any]:
         "diagrams": [diagram.to_json(each) for each in drawn],
         "users": users.report,
         **({"reads": contributions(held.ours[0], users.test)} if request.reads else {}),
+        **({} if gates is None else {"gates": openness(gates)}),
         **({"warm_start": _went_on(request.warm)} if request.warm else {}),
         **({"seeds": over_seeds(request, test)} if request.seeds > 1 else {}),
     }
@@ -59,6 +64,21 @@ def measured(held: Contest) -> dict[str, Any]:
 
 def _went_on(warm: WarmStart) -> dict[str, Any]:
     return {"from": warm.patch.reference, "similarity": warm.similarity}
+
+
+def openness(gates: Tensor) -> dict[str, Any]:
+    """What gates [B, N] do.
+
+    Returns:
+        `use`: how far each block is open, a user; `open`: {mean, sd} over users of how many are; `policies`:
+        how many users differ in what is more open than closed.
+    """
+    opened = gates.sum(1)  # [B]
+    return {
+        "use": gates.mean(0).tolist(),
+        "open": {"mean": opened.mean().item(), "sd": opened.std(correction=0).item()},
+        "policies": len(gates.gt(0.5).unique(dim=0)),
+    }
 
 
 def contributions(fit: Fitted, users: Examples) -> dict[str, dict[str, Interval]]:

@@ -14,7 +14,7 @@ from peter.services.labelled import Labelled
 from peter.services.packing import learnt
 from peter.services.recipes import Recipe
 from peter.training.checkpoint import Checkpoint
-from peter.training.fit import EpochReport, fit, predict
+from peter.training.fit import EpochReport, fit, gates, predict
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Fitted:
     def outputs(self, histories: Histories) -> Tensor:
         """Outputs [B, K] as the head gives them."""
         return predict(self.patch, self.setting.body, histories)
+
+    def gates(self, histories: Histories) -> Tensor | None:
+        """Which of its blocks each user has, [B, N], where that is not the same for everybody."""
+        return gates(self.patch, self.setting.body, histories)
 
     def answer(self, histories: Histories) -> Tensor:
         """Calibrated outputs [B, K]."""

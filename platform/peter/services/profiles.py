@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peter.errors import InputError
 from peter.registry import aliases, event_logs, models, profiles
@@ -10,10 +10,13 @@ from peter.registry.columns import utc_now
 from peter.services.forgotten import hidden
 from peter.services.workspace import Workspace
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Rows = list[dict[str, Any]]
 
 
-def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
+def get(workspace: Workspace, users: list[str], live: bool, explain: bool = False) -> dict[str, Any]:
     """`{users: [{user_id, events, tasks: {gender: {value, probability, version, events, known, ..}}}]}`.
 
     Each answer is from `events` events, of which its backbone knows the items of `known`.
@@ -21,13 +24,15 @@ def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
     Args:
         live: compute everything now; otherwise only what was not materialised for the present champion,
             and users who came to the event log after that.
+        explain: each answer has `gates`, too: how far each block of the patch was open to the user, or None
+            where all are the same to everybody. All is computed now.
 
     Raises:
         InputError: no task answers yet, or a user has no events that any champion reads.
     """
     with workspace.registry.read() as session:
         champions = aliases.require_champions(session)
-        tables = {} if live else profiles.newest(session)
+        tables = {} if live or explain else profiles.newest(session)
         complete = {
             patch_id
             for patch_id, table in tables.items()
@@ -36,7 +41,7 @@ def get(workspace: Workspace, users: list[str], live: bool) -> dict[str, Any]:
     answers: dict[str, dict[str, Any]] = {user: {} for user in users}
     unknown = hidden(workspace, users)
     known = [user for user in users if user not in unknown]
-    found = _answers(workspace, champions, tables, complete, known) if known else iter(())
+    found = _answers(workspace, champions, tables, complete, known, explain) if known else iter(())
     for patch, rows, as_of in found:
         for row in rows:
             user = row.pop("user_id")
@@ -60,6 +65,7 @@ def _answers(
     tables: dict[int, models.ProfileTable],
     complete: Container[int],
     users: list[str],
+    explain: bool,
 ) -> Iterator[tuple[models.Patch, Rows, datetime]]:
     """Each champion's rows for those users that it can answer for, and the time they are of."""
     import pyarrow.parquet as pq
@@ -76,11 +82,12 @@ def _answers(
         if left and patch.id not in complete:
             missing[patch.id] = left
     if missing:
-        yield from _live(workspace, [patch for patch in champions if patch.id in missing], missing)
+        left_over = [patch for patch in champions if patch.id in missing]
+        yield from _live(workspace, left_over, missing, explain)
 
 
 def _live(
-    workspace: Workspace, champions: list[models.Patch], wanted: Mapping[int, list[str]]
+    workspace: Workspace, champions: list[models.Patch], wanted: Mapping[int, list[str]], explain: bool
 ) -> Iterator[tuple[models.Patch, Rows, datetime]]:
     """Computed now, from the newest version of the event log that each one's backbone learnt from."""
     from peter.services.logs import newest_log
@@ -93,7 +100,17 @@ def _live(
         rows = log.rows_of(users)
         known = [user for user, row in zip(users, rows, strict=True) if row >= 0]
         if known:
-            yield patch, openings.answerer(patch).table(log, rows[rows >= 0], known).to_pylist(), utc_now()
+            answerer = openings.answerer(patch)
+            told = answerer.table(log, rows[rows >= 0], known).to_pylist()
+            if explain:
+                told = _explained(told, answerer.fitted.gates(log.histories(rows[rows >= 0])))
+            yield patch, told, utc_now()
+
+
+def _explained(rows: Rows, gates: "Tensor | None") -> Rows:
+    """With the gates [B, N] of each."""
+    opened = [None] * len(rows) if gates is None else gates.tolist()
+    return [{**row, "gates": each} for row, each in zip(rows, opened, strict=True)]
 
 
 def _card(user: str, found: dict[str, Any]) -> dict[str, Any]:

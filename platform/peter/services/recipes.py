@@ -8,6 +8,7 @@ from typing import Any
 from peter.config import FitConfig, as_option, from_dict, from_options, to_dict, types_of
 from peter.errors import InputError
 from peter.methods import method
+from peter.nn.gates import RULES
 from peter.registry.columns import canonical
 from peter.registry.models import Patch
 from peter.schedule import read
@@ -118,6 +119,15 @@ class Recipe:
     def unread(self) -> "Recipe":
         """The same without reading other patches: its options have `reads`, as every method's that reads."""
         return replace(self, options=replace(self.options, reads=False))
+
+    @property
+    def gated(self) -> bool:
+        """Whether its patch has gates that are learnt: its options have `policy`, as every such method's."""
+        return getattr(self.options, "policy", None) in RULES and self.options.deep
+
+    def blind(self, share: float) -> "Recipe":
+        """The same with this share of the gates open, at random."""
+        return replace(self, options=replace(self.options, policy="random", share=share))
 
     def seeded(self, seed: int) -> "Recipe":
         """The same under another seed."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from peter.config import FitConfig
 from peter.data.histories import Histories
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.nn.backbone import Backbone
-from peter.nn.dropout import Dropout
+from peter.nn.dropout import Dropout, Logistic
 from peter.nn.init import generator, seed_of
 from peter.progress import Progress
 from peter.task import cost
@@ -87,6 +88,15 @@ def predict(patch: nn.Module, body: Backbone, histories: Histories, events: int 
         return torch.cat(parts) if parts else patch(body, histories).cpu()
 
 
+def gates(patch: nn.Module, body: Backbone, histories: Histories, events: int = EVENTS) -> Tensor | None:
+    """Gates [B, N] on the CPU, where a patch has any (see `peter.methods.Patch`)."""
+    patch.eval()
+    of = getattr(patch, "gates", None)
+    with torch.inference_mode():
+        parts = [of(body, histories.select(users)) for users in histories.batches(events)] if of else []
+    return torch.cat(parts).cpu() if parts and parts[0] is not None else None
+
+
 def _solve(
     patch: nn.Module, phase: ClosedForm, train: Examples, valid: Examples, setting: Setting
 ) -> EpochReport:
@@ -129,6 +139,7 @@ class _Descent:
         self.train, self.valid, self.setting, self.config = train, valid, setting, config
         self.changes = schedule.read(config.schedule)
         self.rates = {layer: layer.rate for layer in patch.modules() if isinstance(layer, Dropout)}
+        self.draws = [layer for layer in patch.modules() if isinstance(layer, Dropout | Logistic)]
         self.optimizer = torch.optim.AdamW(phase.parameters)
         users = len(valid.targets)
         self.weights = torch.cat([torch.ones(1, users), resample(users, RESAMPLES)])  # [1+R, B]
@@ -150,7 +161,7 @@ class _Descent:
         state = saved.state
         self.epoch, self.lowest, self.waited = state["epoch"], state["lowest"], state["waited"]
         self.left = state["left"]
-        for layer, passes in zip(self.rates, state["passes"], strict=True):
+        for layer, passes in zip(self.draws, state["passes"], strict=True):
             layer.passes = passes
 
     def checkpoint(self) -> Checkpoint:
@@ -169,7 +180,7 @@ class _Descent:
             "lowest": self.lowest,
             "waited": self.waited,
             "left": self.left,
-            "passes": [layer.passes for layer in self.rates],
+            "passes": [layer.passes for layer in self.draws],
         }
         return Checkpoint(tensors, state)
 
@@ -242,16 +253,24 @@ class _Descent:
         self.optimizer.zero_grad()
         histories, targets, total = self.train.histories.select(users), self.train.targets[users], 0.0
         for some in histories.batches(EVENTS):
-            outputs = self.patch(self.setting.body, histories.select(some))  # [b, K]
-            if self.offsets is not None:
-                outputs = outputs + self.offsets[users[some]].to(outputs.device)
-            loss = self.loss(outputs, targets[some].to(outputs.device)) * (len(some) / len(users))
+            again = partial(self._outputs, histories.select(some), users[some])
+            outputs = again()  # [b, K]
+            answers = targets[some].to(outputs.device)
+            loss = self.loss(outputs, answers)
+            if self.phase.beside:
+                loss = loss + self.phase.beside(again, outputs, answers)
+            loss = loss * (len(some) / len(users))
             loss.backward()
             total += loss.item()
         self.optimizer.step()
         if self.phase.after_step:
             self.phase.after_step()
         return total
+
+    def _outputs(self, histories: Histories, users: Tensor) -> Tensor:
+        """[b, K] of training users [b], whose histories these are."""
+        outputs: Tensor = self.patch(self.setting.body, histories)
+        return outputs if self.offsets is None else outputs + self.offsets[users].to(outputs.device)
 
     def _require_grad(self, required: bool) -> None:
         for tensor in self.phase.parameters:
