@@ -11,8 +11,8 @@ from peter.errors import InputError
 from peter.methods import Gradient, Setting, method
 from peter.methods._deep import DeepPatch
 from peter.methods.adaptive import SelfCritical
-from peter.nn.gates import Learnt, PolicyNet
-from peter.testing import MethodContract, fingerprint, toy_users
+from peter.nn.gates import Learnt, PolicyNet, Rule
+from peter.testing import MethodContract, fingerprint, tiny_body, toy_users
 from peter.training.fit import gates, predict
 
 ADAPTIVE = method("adaptive")
@@ -164,3 +164,25 @@ class TestSelfCritical:
             descent = ADAPTIVE.phases(ADAPTIVE.build(setting, options), setting, options)[-1]
             assert isinstance(descent, Gradient)
             assert isinstance(descent.beside, SelfCritical) == learnt
+
+
+@pytest.mark.parametrize("rule", ["hard", "soft", "reinforced"])
+def test_a_policy_finds_out_who_needs_a_block(rule: Rule) -> None:
+    """One block, which is right for users of one type and wrong for those of the other."""
+    (users, types), kind, table = toy_users(users=200), task.kind("tags"), tiny_body().item_table
+    items, targets = users.windows(25).items, types.unsqueeze(1)
+    policy = Learnt(PolicyNet(8, 8, 1, seed=0), rule, 1.0, seed=0)
+    critical = SelfCritical(policy, kind, thrift=0.0)
+    optimizer = torch.optim.Adam(policy.parameters(), 0.01)
+
+    def answers() -> torch.Tensor:
+        return 4 * (policy(items, table) - 0.5)
+
+    for _ in range(150):
+        outputs = answers()
+        loss = critical(answers, outputs, targets) if rule == "reinforced" else kind.loss(outputs, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    opened = policy.eval()(items, table)[:, 0] > 0.5
+    assert (opened == types.bool()).float().mean() > 0.85

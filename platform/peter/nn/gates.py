@@ -11,7 +11,7 @@ from peter.nn.backbone import PAD
 from peter.nn.blocks import ResidualBlock, mask
 from peter.nn.dropout import Logistic
 from peter.nn.graft import Ungrafted
-from peter.nn.init import generator, initialise, seed_of
+from peter.nn.init import generator, initialise, seed_of, truncated_normal_
 from peter.nn.readout import EVENTS, by_length
 
 PRIME = 2**31 - 1
@@ -66,6 +66,7 @@ class PolicyNet(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(width, 3, dilation, causal=True) for dilation in (1, 4))
         self.logits = nn.Linear(width, blocks)  # W -> N
         initialise(self, seed_of(seed, "policy"))
+        truncated_normal_(self.down.weight, seed_of(seed, "policy"), "down", std=channels**-0.5)
         nn.init.zeros_(self.logits.bias)
 
     def forward(self, items: Tensor, table: Tensor) -> Tensor:
