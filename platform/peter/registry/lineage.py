@@ -82,6 +82,7 @@ def require(session: Session, reads: Sequence[int]) -> None:
 
 def require_last(session: Session, backbone: int, method: str, reads: Sequence[int]) -> None:
     """Raises Busy when `reads` are not all versions by that method on that backbone, which append in turn."""
+    hold(session)  # also for the first of a line, who reads nobody
     there = {
         version.id
         for version in versions(session)
