@@ -195,6 +195,13 @@ def test_a_full_lineage_refuses_before_anything_is_trained(workspace: Workspace,
         append(workspace, "more", place / "tier.csv")
 
 
+def test_who_owns_nothing_does_not_append(workspace: Workspace, place: Path) -> None:
+    with pytest.raises(InputError, match=r"prune with deep=off owns nothing of a backbone; give --method"):
+        append(workspace, "wide", place / "tier.csv", "deep=off")
+    with pytest.raises(InputError, match="deep=off owns nothing"):
+        train_task(workspace, "tier", settings=["deep=off"])
+
+
 def test_a_patch_exported_whole_answers_alone(workspace: Workspace, place: Path) -> None:
     with pytest.raises(InputError, match=r"tier@1 reads other patches .* --whole"):
         export_patch(workspace, "tier", place / "out", with_labels=False)

@@ -175,9 +175,14 @@ def following(
 def _ground(
     workspace: Workspace, row: models.Backbone, recipe: Recipe, progress: Progress
 ) -> models.Backbone:
-    """That backbone, or the root of the lineage on it for a method that appends to one."""
+    """That backbone, or the root of the lineage on it for a method that appends to one. Raises InputError."""
     if not method_of(recipe.method).rooted:
         return row
+    if not recipe.options.deep:
+        raise InputError(
+            f"Method {recipe.method} with deep=off owns nothing of a backbone; "
+            "give --method peter, or deep=on."
+        )
     return root_of(workspace, row, recipe.options.pruned, progress)
 
 
