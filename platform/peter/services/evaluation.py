@@ -55,7 +55,7 @@ def measured(held: Contest) -> dict[str, Any]:
         "skipped": list(held.skipped),
         "diagrams": [diagram.to_json(each) for each in drawn],
         "users": users.report,
-        **({"reads": contributions(held.ours[0], users.test)} if request.reads else {}),
+        **({"reads": contributions(held.ours[0], ours, users.test)} if request.reads else {}),
         **({} if gates is None else {"gates": openness(gates)}),
         **({"warm_start": _went_on(request.warm)} if request.warm else {}),
         **({"seeds": over_seeds(request, test)} if request.seeds > 1 else {}),
@@ -81,17 +81,16 @@ def openness(gates: Tensor) -> dict[str, Any]:
     }
 
 
-def contributions(fit: Fitted, users: Examples) -> dict[str, dict[str, Interval]]:
-    """What each patch that `fit` reads is worth to it, all else left as it is.
+def contributions(fit: Fitted, ours: Scored, users: Examples) -> dict[str, dict[str, Interval]]:
+    """What each patch that `fit` reads is worth to it, all else left as it is; `ours` is how it does.
 
     Returns:
         reference -> metric -> the paired interval of `fit` minus itself with that patch's numbers at 0.
     """
     reads = read_by(fit.patch)
     answers = {older.reference: [muted(fit, older).answer(users.histories)] for older in reads}
-    found = scores(fit.setting, users, {OURS: [fit.answer(users.histories)], **answers})
-    ours = found.pop(OURS)[0]
-    return {name: told(difference(ours, without)) for name, [without] in found.items()}
+    without = scores(fit.setting, users, answers)
+    return {name: told(difference(ours, silent)) for name, [silent] in without.items()}
 
 
 def over_seeds(request: Request, found: Mapping[str, Sequence[Scored]]) -> dict[str, Any]:
