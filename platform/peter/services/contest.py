@@ -93,10 +93,11 @@ def contest(request: Request, twins: Twins, progress: Progress) -> Contest:
             bar.advance(0, OURS)
             ours.append(seeded(request, request.recipe, seed, progress, warm=True))
             bar.advance(1)
+        if BLIND in recipes:
+            recipes[BLIND] = _as_open(request, ours[0])
         for name, seed in product(recipes, request.each_seed):
             bar.advance(0, name)
-            asked = _as_open(request, ours[0]) if name == BLIND else recipes[name]
-            fit = partial(seeded, request, asked, seed, progress)
+            fit = partial(seeded, request, recipes[name], seed, progress)
             twin = name == TWIN
             fits[name].append(twins.answering(request, recipes[name].seeded(seed), fit) if twin else fit())
             bar.advance(1)
