@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from peter.errors import InputError
-from peter.registry import audit, names, record, rows
+from peter.registry import audit, names, record, references, rows
 from peter.registry.models import Backbone
 
 
@@ -39,8 +39,11 @@ def get(session: Session, reference: str) -> Backbone:
         InputError: `reference` is no reference.
         UnknownName: nothing answers to it.
     """
-    dense = [row for row in every(session) if row.name == reference and not row.pruned]
-    return dense[-1] if dense else rows.find(session, Backbone, reference, "backbone")
+    row = rows.find(session, Backbone, reference, "backbone")
+    if not row.pruned or references.parse(reference).version:
+        return row
+    dense = [other for other in every(session) if other.name == row.name and not other.pruned]
+    return dense[-1] if dense else row
 
 
 def only(session: Session) -> Backbone:
