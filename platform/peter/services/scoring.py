@@ -46,10 +46,12 @@ class Before:
     file: pq.ParquetFile
 
     @classmethod
-    def open(cls, workspace: Workspace, table: models.ProfileTable) -> "Before":
-        """Raises CorruptObject."""
-        path = workspace.objects.path(table.sha256)
-        return cls(open_log(workspace, table.event_log), pq.ParquetFile(path, memory_map=True))
+    def open(cls, workspace: Workspace, table: models.ProfileTable) -> "Before | None":
+        """None for a table of an older program, which lacks a column. Raises CorruptObject."""
+        file = pq.ParquetFile(workspace.objects.path(table.sha256), memory_map=True)
+        if "known" not in file.schema_arrow.names:
+            return None
+        return cls(open_log(workspace, table.event_log), file)
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -90,10 +92,7 @@ class Scorer:
             log = session.get_one(models.EventLog, wanted.log)
             table = session.get_one(models.ProfileTable, wanted.table) if wanted.table else None
         before = Before.open(workspace, table) if table else None
-        whole = (
-            before if before and "known" in before.file.schema_arrow.names else None
-        )  # or an older program's
-        return cls(openings.answerer(patch), openings.log(log, patch.backbone), whole)
+        return cls(openings.answerer(patch), openings.log(log, patch.backbone), before)
 
     def table(self, first: int, last: int) -> tuple[pa.Table, int]:
         """The answers for users first..last, and for how many of them they were computed now."""
