@@ -12,6 +12,7 @@ from peter.registry.objects import hashed
 from peter.services import certificates, frozen, patch_directory, patch_objects
 from peter.services.card import card
 from peter.services.patch_directory import CARD, CONFIG, FORMAT, LABELS, SHEET, WEIGHTS, Sheet
+from peter.services.recipes import seeds
 from peter.services.standalone import standalone
 from peter.services.workspace import Workspace
 
@@ -40,11 +41,8 @@ def export_patch(
     if with_labels and not row.label_set.users:
         raise InputError(f"{row.reference} was imported without its labels; leave out --with-labels.")
     with patch_directory.new(directory, private=with_labels) as begun:
-        shown = (
-            _whole(workspace, row, begun / WEIGHTS)
-            if whole and row.reads
-            else _as_it_is(workspace, row, begun / WEIGHTS)
-        )
+        write = _whole if whole and row.reads else _as_it_is
+        shown = write(workspace, row, begun / WEIGHTS)
         if with_labels:
             (begun / LABELS).write_bytes(workspace.objects.read(row.label_set.sha256))
         (begun / CONFIG).write_bytes(patch_directory.config_bytes(shown.config["adapter"]))
@@ -82,8 +80,7 @@ def _whole(workspace: Workspace, row: models.Patch, weights: Path) -> _Shown:
     certificates.check(base, alone.patch, row.certificate, row.reference)
     adapter = patch_objects.adapter_config(alone, base)
     weights.write_bytes(patch_objects.encode(alone, adapter))
-    seeds = row.metrics.get("seeds", {"count": 1})["count"]
-    request = alone.recipe.identity(_labels_sha256(row), base.sha256, seeds)
+    request = alone.recipe.identity(_labels_sha256(row), base.sha256, seeds(row.metrics))
     return _Shown(alone.recipe.method, patch_objects.row_config(alone, adapter), request)
 
 

@@ -18,7 +18,7 @@ from peter.services import certificates, frozen, gate, patch_directory, patch_ob
 from peter.services.fitting import Fitted
 from peter.services.forgotten import Forgotten
 from peter.services.patch_directory import AGAIN, LABELS, WEIGHTS, Sheet
-from peter.services.recipes import Recipe
+from peter.services.recipes import Recipe, seeds
 from peter.services.tasks import report
 from peter.services.versions import AGAIN as ANSWERED
 from peter.services.workspace import Workspace
@@ -199,9 +199,9 @@ def _table(sheet: Sheet, own: Path) -> LabelTable:
 def _checked(sheet: Sheet, weights: Path, base: frozen.Frozen) -> Fitted:
     """The patch, once it has answered here as it did where it was made. Raises PeterError."""
     recipe = Recipe.stored(sheet.kind, sheet.method, sheet.config, sheet.fit)
-    seeds = sheet.metrics.get("seeds", {"count": 1})["count"]
     warm = sheet.config.get("warm_start", {}).get("sha256")
-    if recipe.identity(sheet.labels_sha256, base.sha256, seeds, warm=warm) != sheet.request_sha256:
+    asked = recipe.identity(sheet.labels_sha256, base.sha256, seeds(sheet.metrics), warm=warm)
+    if asked != sheet.request_sha256:
         raise InputError(f"its settings are not those that it was made with; {AGAIN}.")
     if not method(sheet.method).deployable:
         raise InputError(f"method {sheet.method} cannot answer for a task; export another version.")

@@ -150,3 +150,8 @@ class Recipe:
         if warm:
             request["warm_start"] = warm
         return hashlib.sha256(canonical(request).encode()).hexdigest()
+
+
+def seeds(metrics: Mapping[str, Any]) -> int:
+    """How many fits a version's report tells of."""
+    return int(metrics.get("seeds", {"count": 1})["count"])

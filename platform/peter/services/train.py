@@ -17,7 +17,7 @@ from peter.services import warm_start
 from peter.services.batch import make_each
 from peter.services.kinds import choose
 from peter.services.pretrain import root_of
-from peter.services.recipes import DEFAULT_METHOD, Recipe
+from peter.services.recipes import DEFAULT_METHOD, Recipe, seeds
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
 
@@ -166,9 +166,9 @@ def following(
     """The request for the version after `champion`. Raises InputError."""
     _require_deployable(champion.task.name, change.method or champion.method)
     recipe = Recipe.after(champion, change.method, change.settings, change.seed)
-    seeds = change.seeds or champion.metrics.get("seeds", {"count": 1})["count"]
     row = _ground(workspace, row or champion.backbone, recipe, progress)
-    request = Request.after(workspace, champion, table, recipe, row, seeds, change.twin)
+    count = change.seeds or seeds(champion.metrics)
+    request = Request.after(workspace, champion, table, recipe, row, count, change.twin)
     return warm_start.as_before(workspace, request, champion)
 
 
