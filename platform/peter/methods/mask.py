@@ -7,11 +7,11 @@ from typing import Any
 from peter.config import BackboneConfig
 from peter.errors import InputError
 from peter.methods import Older, Setting
-from peter.methods._deep import Deep, DeepOptions, rates
-from peter.nn.mask import MaskGraft
+from peter.methods._deep import TRUNK, Deep, DeepOptions, rates
+from peter.nn.mask import SoftMasks
 from peter.space import Choice, Domain
 
-EMBEDDING = "trunk.embedding"  # in the state dict of every patch of this method
+EMBEDDING = f"{TRUNK}embedding"  # in the state dict of every patch of this method
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Options(DeepOptions):
             raise InputError(f"sharpness={self.sharpness} cannot be used; give a number above 0.")
 
 
-def trunk(setting: Setting, options: Options) -> MaskGraft:
+def trunk(setting: Setting, options: Options) -> SoftMasks:
     """After TERACON (Kim et al., KDD 2023), on a body that stays frozen.
 
     From the authors' code: an embedding a task and site, masks by a sigmoid behind each activation, and their
@@ -38,7 +38,7 @@ def trunk(setting: Setting, options: Options) -> MaskGraft:
     the body is not shared. Ours: 2 sigma, so that a fresh mask is 1, and the own embedding without tanh.
     """
     reads = [older for older in setting.older() if options.reads and _readable(older)]
-    return MaskGraft(setting.body, [older.tensors()[EMBEDDING] for older in reads], options.sharpness, reads)
+    return SoftMasks(setting.body, [older.tensors()[EMBEDDING] for older in reads], options.sharpness, reads)
 
 
 def _readable(older: Older) -> bool:

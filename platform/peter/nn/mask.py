@@ -10,8 +10,8 @@ from peter.nn.backbone import Backbone
 from peter.nn.view import Grafted
 
 
-class MaskGraft(nn.Module):
-    """2 sigma(z_s) on the channels behind the activation of every site s; a `Graft` and a `Trunk`.
+class SoftMasks(nn.Module):
+    """2 sigma(z_s) on the channels behind the activation of every site s; a `Trunk`.
 
     z_s = sharpness (e_s + sum_i w_{s,i} tanh(e_{i,s})), with e the embedding of the task, trained like w, and
     e_i those of T other tasks, read only. All that is trained starts at 0, where every mask is exactly 1.
@@ -37,7 +37,14 @@ class MaskGraft(nn.Module):
         return 2 * (self.sharpness * (self.embedding + related)).sigmoid()
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
-        return Grafted(body, self, token=token)
+        return Grafted(body, MaskGraft(self.masks()), token=token)
+
+
+class MaskGraft:
+    """What comes out of each activation times the masks [S, C]; a `Graft`."""
+
+    def __init__(self, masks: Tensor) -> None:
+        self.masks = masks
 
     def lookup(self, items: Tensor, x: Tensor) -> Tensor:
         return x
@@ -46,7 +53,7 @@ class MaskGraft(nn.Module):
         return y
 
     def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return y * self.masks()[site].to(y.dtype)
+        return y * self.masks[site].to(y.dtype)
 
     def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
         return frozen
