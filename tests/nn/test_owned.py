@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
 from peter.nn.bits import from_bytes, to_bytes
-from peter.nn.owned import KEPT, Claim, OwnedWeights, Root, key, owners, prunable, quota, strongest
+from peter.nn.copies import key
+from peter.nn.owned import KEPT, Claim, OwnedWeights, Root, owners, prunable, quota, strongest
 from peter.testing import tiny_body
 
 PRUNED = 0.6

@@ -7,8 +7,9 @@ from typing import Any
 from peter.config import BackboneConfig
 from peter.errors import InputError
 from peter.methods import ClosedForm, Gradient, Older, Phase, Setting
-from peter.methods._deep import Deep, DeepOptions, DeepPatch, Offsets, rates
-from peter.nn.owned import KEPT, Claim, Freed, OwnedWeights, key
+from peter.methods._deep import TRUNK, Deep, DeepOptions, DeepPatch, Offsets, rates
+from peter.nn.copies import key
+from peter.nn.owned import KEPT, Claim, Freed, OwnedWeights
 from peter.space import Choice, Domain
 
 NAME = __name__.rpartition(".")[2]
@@ -45,24 +46,16 @@ def trunk(setting: Setting, options: Options) -> OwnedWeights:
         )
     line = [older for older in setting.older() if older.method == NAME]
     claims = [claim(older, setting.root.kept, options.reads) for older in line]
-    made = OwnedWeights(
-        setting.body,
-        setting.root,
-        claims,
-        options.pruned,
-        options.freed,
-        setting.seed,
-        options.norms,
-        options.biases,
-    )
-    made.reads = line
-    return made
+    return OwnedWeights(
+        setting.body, setting.root, claims, options.pruned, options.freed, setting.seed,
+        options.norms, options.biases, line,
+    )  # fmt: skip
 
 
 def claim(older: Older, weights: Iterable[str], used: bool) -> Claim:
     """What an older task owns; it does so, too, where its values are not used."""
     tensors = older.tensors()
-    places = {name: f"trunk.values.{key(name)}" for name in weights}
+    places = {name: f"{TRUNK}values.{key(name)}" for name in weights}
     return Claim(
         {name: tensors[place + KEPT] for name, place in places.items()},
         {name: tensors[place] * used for name, place in places.items()},

@@ -9,18 +9,12 @@ from peter.nn.view import Grafted
 
 
 class OwnTensors(nn.Module):
-    """Copies of tensors by name in the body's state dict, trained in their place; a `Trunk`.
-
-    A dot cannot stand in a parameter's name; a slash stands for it.
-    """
+    """Copies of tensors by name in the body's state dict, trained in their place; a `Trunk`."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.own = nn.ParameterDict(
-            {
-                name.replace(".", "/"): nn.Parameter(tensor.detach().clone())
-                for name, tensor in tensors.items()
-            }
+            {key(name): nn.Parameter(tensor.detach().clone()) for name, tensor in tensors.items()}
         )
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
@@ -29,3 +23,8 @@ class OwnTensors(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """By name in the body's state dict."""
         return {name.replace("/", "."): tensor for name, tensor in self.own.items()}
+
+
+def key(name: str) -> str:
+    """A dot cannot stand in a parameter's name; a slash stands for it."""
+    return name.replace(".", "/")

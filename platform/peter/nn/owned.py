@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
 from peter.nn.bits import from_bytes, to_bytes
-from peter.nn.copies import OwnTensors
+from peter.nn.copies import OwnTensors, key
 from peter.nn.init import truncated_normal_
 from peter.nn.view import Grafted
 
@@ -131,14 +131,12 @@ class OwnedWeights(nn.Module):
     and afterwards the quota of largest magnitude; the rest is exactly 0.
 
     Args:
-        claims: of the older owners but the root, oldest first.
+        claims: of the older owners but the root, oldest first; `reads` is whoever made them.
         norms, biases: train copies of the body's LayerNorms and of the biases of its matrices, too.
 
     Raises:
         InputError: too little is free.
     """
-
-    reads: Sequence[Any] = ()  # whoever made the claims
 
     def __init__(
         self,
@@ -150,8 +148,10 @@ class OwnedWeights(nn.Module):
         seed: int,
         norms: bool = False,
         biases: bool = False,
+        reads: Sequence[Any] = (),
     ) -> None:
         super().__init__()
+        self.reads = tuple(reads)
         state, maps = body.state_dict(), owners(root, claims)
         self.weights = {
             name: _found(state[name], owner, [claim.values[name] for claim in claims], pruned)
@@ -238,8 +238,3 @@ def _small(body: Backbone, norms: bool, biases: bool) -> Iterator[str]:
         module = body.get_submodule(name.rpartition(".")[0])
         if state[name].dim() == 1 and (norms if isinstance(module, nn.LayerNorm) else biases):
             yield name
-
-
-def key(name: str) -> str:
-    """A dot cannot stand in a parameter's name; a slash stands for it."""
-    return name.replace(".", "/")
