@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from peter.nn.backbone import Backbone
-from peter.nn.graft import Dropout
+from peter.nn.graft import DropoutGraft
 from peter.testing import ITEMS, tiny_body
 
 
@@ -21,24 +21,24 @@ def padded() -> Tensor:
 
 
 def test_two_seeds_see_two_users_and_no_dropout_sees_the_same_bits(body: Backbone) -> None:
-    one, same, other = (body(padded(), Dropout(0.5, seed))[-1] for seed in (1, 1, 2))
+    one, same, other = (body(padded(), DropoutGraft(0.5, seed))[-1] for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.allclose(one, other, atol=0.01)
     assert torch.equal(body(padded())[-1], body(padded())[-1])
-    assert torch.equal(body(padded(), Dropout(0.0, 1))[-1], body(padded())[-1])
+    assert torch.equal(body(padded(), DropoutGraft(0.0, 1))[-1], body(padded())[-1])
 
 
 def test_one_graft_leaves_out_the_same_in_each_pass(body: Backbone) -> None:
-    graft = Dropout(0.3, 1)
+    graft = DropoutGraft(0.3, 1)
     assert torch.equal(body(padded(), graft)[-1], body(padded(), graft)[-1])
 
 
 def test_padded_rows_stay_zero(body: Backbone) -> None:
-    assert not any(level[:7, 0].any() for level in body(padded(), Dropout(0.5, 1)))
+    assert not any(level[:7, 0].any() for level in body(padded(), DropoutGraft(0.5, 1)))
 
 
 def test_a_share_is_left_out_and_the_mean_stays(body: Backbone) -> None:
-    graft, x = Dropout(0.3, 1), torch.ones(50, 40, 30)
+    graft, x = DropoutGraft(0.3, 1), torch.ones(50, 40, 30)
     thinned = graft.lookup(torch.zeros(50, 40, dtype=torch.int64), x)
     assert abs(float((thinned == 0).float().mean()) - 0.3) < 0.01
     assert abs(float(thinned.mean()) - 1) < 0.01
@@ -46,7 +46,7 @@ def test_a_share_is_left_out_and_the_mean_stays(body: Backbone) -> None:
 
 
 def test_members_of_a_team_leave_out_what_one_process_would(body: Backbone) -> None:
-    whole = body(padded(), Dropout(0.5, 1))[-1]
+    whole = body(padded(), DropoutGraft(0.5, 1))[-1]
     for rank in range(2):
-        part = body(padded()[rank::2], Dropout(0.5, 1, 6, lambda draws, rank=rank: draws[rank::2]))[-1]
+        part = body(padded()[rank::2], DropoutGraft(0.5, 1, 6, lambda draws, rank=rank: draws[rank::2]))[-1]
         torch.testing.assert_close(part, whole[:, rank::2])

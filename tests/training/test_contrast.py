@@ -15,7 +15,7 @@ from peter.config import PretrainConfig
 from peter.data.histories import TCL, Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.nn.graft import Dropout
+from peter.nn.graft import DropoutGraft
 from peter.testing import tiny_body, toy_users
 from peter.training import contrast
 from peter.training.contrast import Contrast, View, info_nce, siamese, spread, state
@@ -192,7 +192,7 @@ class TestPretraining:
 
         def share(learner: Backbone) -> float:
             items = ragged(64, 3).windows(10).items
-            one, two = (F.normalize(state(learner, items, Dropout(0.2, seed))) for seed in (1, 2))
+            one, two = (F.normalize(state(learner, items, DropoutGraft(0.2, seed))) for seed in (1, 2))
             return float(((one @ two.T).argmax(1) == torch.arange(len(items))).float().mean())
 
         list(pretrain(model, ragged(200, 1), ragged(60, 2), config))

@@ -65,7 +65,7 @@ class WithToken:
         return self.graft.norm(site, frozen)
 
 
-class Dropout:
+class DropoutGraft:
     """The body with a share of its activations left out: of the embedding, and behind each sub-layer.
 
     That is where SASRec has them (section III), but for the weights of attention, which its code drops too;

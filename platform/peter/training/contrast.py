@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from peter.config import PretrainConfig
 from peter.errors import InputError
 from peter.nn.backbone import PAD, Backbone
-from peter.nn.graft import Dropout, Graft
+from peter.nn.graft import DropoutGraft, Graft
 from peter.nn.init import initialise
 from peter.nn.readout import EVENTS, POOLS, ReadOut, by_length, with_tokens
 
@@ -57,7 +57,9 @@ class Contrast(nn.Module):
         A user alone counts nothing while training: there is nobody to be normalised with.
         """
         rate = self.config.view_dropout
-        states = [state(body, view.items, Dropout(rate, view.seed), dtype) for view in views]  # [B, C] each
+        states = [
+            state(body, view.items, DropoutGraft(rate, view.seed), dtype) for view in views
+        ]  # [B, C] each
         if self.training and len(states[0]) == 1:
             return 0.0 * torch.cat(states).sum()
         one, two = (self.projector(each) for each in states)

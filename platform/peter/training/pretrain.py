@@ -16,7 +16,7 @@ from peter.config import PretrainConfig
 from peter.data.histories import Histories
 from peter.data.sampling import FrequencySampler
 from peter.errors import InputError, PeterError
-from peter.nn.graft import Dropout, Graft
+from peter.nn.graft import DropoutGraft, Graft
 from peter.nn.init import generator
 from peter.nn.readout import by_length
 from peter.progress import Progress, Silent
@@ -205,7 +205,7 @@ class _Run:
         if not self.config.dropout:
             return None
         seed = generator("dropout", draws.initial_seed()).initial_seed()
-        return Dropout(self.config.dropout, seed, len(batch.inputs), self.team.own)
+        return DropoutGraft(self.config.dropout, seed, len(batch.inputs), self.team.own)
 
     def _negatives(self, draws: torch.Generator) -> Negatives | None:
         if self.sampler is None:
