@@ -72,10 +72,15 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Names the record: everything that decides it, the row's label apart."""
-        decides = dataclasses.asdict(self)
-        del decides["contender"]["label"]
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        """Names the record."""
+        return key(self, "contender")
+
+
+def key(wanted: Any, labelled: str) -> str:
+    """A hash of everything that decides a record, the label of a row apart, which is in that field."""
+    decides = dataclasses.asdict(wanted)
+    del decides[labelled]["label"]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 class Records:

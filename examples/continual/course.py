@@ -1,25 +1,21 @@
 """One way of learning tasks one after another, and what each task is worth after every one of them."""
 
-import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from experiment import Cell, Contender, Record, commit, opened, pretrained, requested
+from experiment import Cell, Contender, Record, commit, key, opened, pretrained, requested
 from safetensors.torch import load_file
 from torch import Tensor
 
-from peter.config import PretrainConfig, to_dict
-from peter.data.histories import RESERVED
+from peter.config import PretrainConfig, from_dict, to_dict
 from peter.data.splits import TEST, assign
 from peter.methods import Older, method
+from peter.nn.copies import OwnTensors
 from peter.progress import Silent
 from peter.registry import backbones, models
 from peter.services import frozen
@@ -31,8 +27,8 @@ from peter.services.pretrain import root_of
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
 from peter.training.fit import fit
-from peter.training.objectives.next_item import NextItem
-from peter.training.ranking import catalogue_ranks, ranking_metrics
+from peter.training.pretrain_model import PretrainModel
+from peter.training.pretrain_ranking import ranking_of
 
 RANKING = "mrr@5"  # of the next item, what the backbone was pre-trained for
 
@@ -62,10 +58,8 @@ class Course:
 
     @property
     def key(self) -> str:
-        """Names the record: everything that decides it, the row's label apart."""
-        decides = dataclasses.asdict(self)
-        del decides["way"]["label"]
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        """Names the record."""
+        return key(self, "way")
 
     def cell(self, task: str) -> Cell:
         """A task alone, as the other examples have it."""
@@ -187,13 +181,12 @@ def _older(number: int, learnt: Learnt) -> Older:
     )
 
 
-def _ranking(workspace: Workspace, row: models.Backbone, trunk: Any) -> float:
+def _ranking(workspace: Workspace, row: models.Backbone, trunk: OwnTensors | None) -> float:
     """mrr@5 of the next item of test users, where a task's trunk stands in the backbone's place, if given."""
     base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
     users = log.histories(np.flatnonzero(assign(log.user_ids, base.salt) == TEST))
-    inputs, answers = NextItem(PretrainConfig()).last(users, base.body.max_length)
-    known = answers >= RESERVED
-    seen = trunk.view(base.body) if trunk else base.body
-    bias = load_file(workspace.objects.path(row.weights_sha256))["bias"]
-    ranks = catalogue_ranks(seen, seen.item_table[RESERVED:], bias, inputs[known], answers[known] - RESERVED)
-    return float(ranking_metrics(ranks)[RANKING])
+    model = PretrainModel(base.body, base.items)
+    model.bias.data = load_file(workspace.objects.path(row.weights_sha256))["bias"]
+    if trunk:
+        base.body.load_state_dict(trunk.tensors())
+    return ranking_of(model, users, from_dict(PretrainConfig, row.config))[RANKING]
