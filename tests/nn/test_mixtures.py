@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from windows import windows
 
 from peter.nn.backbone import Backbone
 from peter.nn.experts import ExpertGraft, Experts, Mixture, of_deltas, of_patches
 from peter.nn.lowrank import LowRankGraft
 from peter.nn.patch import INSERTIONS, ModelPatch, PatchGraft
-from peter.testing import ITEMS, fingerprint, tiny_body
+from peter.testing import fingerprint, tiny_body
 
 CHANNELS, BOTTLENECK, RANK = 8, 2, 3
 READ = [*INSERTIONS, "lora"]
@@ -20,12 +21,6 @@ READ = [*INSERTIONS, "lora"]
 @pytest.fixture
 def body() -> Backbone:
     return tiny_body()
-
-
-def items() -> Tensor:
-    drawn = torch.randint(4, ITEMS, (3, 9), generator=torch.Generator().manual_seed(0))
-    drawn[0, :4] = 0
-    return drawn
 
 
 def moved(module: nn.Module, seed: int = 1) -> nn.Module:
@@ -51,7 +46,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("how", READ)
 def test_a_fresh_one_is_the_body_bit_for_bit(body: Backbone, how: str) -> None:
     graft = ExpertGraft(PatchGraft(body, BOTTLENECK, 5), [older(body, how)[1]])
-    assert same(body(items(), graft), body(items()))
+    assert same(body(windows(), graft), body(windows()))
 
 
 @pytest.mark.parametrize("how", READ)
@@ -66,9 +61,9 @@ def test_with_gates_open_an_older_patch_is_what_it_was(body: Backbone, how: str)
     graft = ExpertGraft(PatchGraft(body, BOTTLENECK, 5), [experts])
     for mixture in graft.mixtures.values():
         nn.init.ones_(mixture.gate)
-    for level, wanted in zip(body(items(), graft), body(items(), patch), strict=True):
+    for level, wanted in zip(body(windows(), graft), body(windows(), patch), strict=True):
         torch.testing.assert_close(level, wanted, rtol=1e-4, atol=1e-5)
-    assert not same(body(items(), graft), body(items()))
+    assert not same(body(windows(), graft), body(windows()))
 
 
 def test_attention_is_a_softmax_over_all_directions_at_the_site(body: Backbone) -> None:
@@ -97,7 +92,7 @@ def test_gradient_reaches_the_gate_and_through_it_the_query_and_nothing_older(bo
     optimizer = torch.optim.AdamW(graft.parameters(), lr=0.1, weight_decay=0.1)
     for step in range(3):
         optimizer.zero_grad()
-        body(items(), graft)[-1].square().sum().backward()
+        body(windows(), graft)[-1].square().sum().backward()
         for mixture in graft.mixtures.values():
             assert mixture.gate.grad is not None
             assert mixture.gate.grad.abs() > 0
@@ -118,4 +113,4 @@ def test_it_holds_what_it_trains_and_nothing_of_others(body: Backbone) -> None:
 
 def test_padded_rows_stay_zero(body: Backbone) -> None:
     graft = moved(ExpertGraft(PatchGraft(body, BOTTLENECK, 5), [older(body, how)[1] for how in READ]), 4)
-    assert not any(level[:4, 0].any() for level in body(items(), graft))
+    assert not any(level[:4, 0].any() for level in body(windows(), graft))

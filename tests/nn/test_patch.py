@@ -97,6 +97,15 @@ def whole(items: Tensor) -> Tensor:
     return items[1:]
 
 
+def padding_stays_out(body: Backbone, items: Tensor, insertion: str) -> None:
+    """Padded rows stay 0, and the others are as without them."""
+    graft = moved(PatchGraft(body, BOTTLENECK, 1, insertion=insertion))
+    levels = body(items, graft)
+    assert not any(level[:7, 0].any() for level in levels)
+    alone = body(items[:1, 7:], graft)
+    torch.testing.assert_close(levels[-1][7:, 0], alone[-1][:, 0], rtol=1e-4, atol=1e-4)
+
+
 class TestInsertion:
     def test_all_of_figure_3_are_there(self) -> None:
         assert set(INSERTIONS) == set(SITES)
@@ -187,11 +196,7 @@ class TestInsertion:
     def test_padded_rows_stay_zero_and_change_nothing(
         self, body: Backbone, items: Tensor, insertion: str
     ) -> None:
-        graft = moved(PatchGraft(body, BOTTLENECK, 1, insertion=insertion))
-        levels = body(items, graft)
-        assert not any(level[:7, 0].any() for level in levels)
-        alone = body(items[:1, 7:], graft)
-        torch.testing.assert_close(levels[-1][7:, 0], alone[-1][:, 0], rtol=1e-4, atol=1e-4)
+        padding_stays_out(body, items, insertion)
 
     @every_insertion
     def test_only_the_chosen_blocks_are_patched(self, body: Backbone, items: Tensor, insertion: str) -> None:
@@ -262,11 +267,7 @@ class TestOnSasrec:
     def test_padded_rows_stay_zero_and_change_nothing(
         self, body: Backbone, items: Tensor, insertion: str
     ) -> None:
-        graft = moved(PatchGraft(body, BOTTLENECK, 1, insertion=insertion))
-        levels = body(items, graft)
-        assert not any(level[:7, 0].any() for level in levels)
-        alone = body(items[:1, 7:], graft)
-        torch.testing.assert_close(levels[-1][7:, 0], alone[-1][:, 0], rtol=1e-4, atol=1e-4)
+        padding_stays_out(body, items, insertion)
 
 
 class TestSecondNorm:

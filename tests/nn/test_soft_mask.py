@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from windows import windows
 
 from peter.nn.backbone import Backbone
 from peter.nn.mask import MaskGraft, SoftMasks
-from peter.testing import ITEMS, tiny_body
+from peter.testing import tiny_body
 
 SHARPNESS = 3.0
 
@@ -14,12 +15,6 @@ SHARPNESS = 3.0
 @pytest.fixture
 def body() -> Backbone:
     return tiny_body()
-
-
-def items() -> Tensor:
-    drawn = torch.randint(4, ITEMS, (3, 9), generator=torch.Generator().manual_seed(0))
-    drawn[0, :4] = 0
-    return drawn
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -42,7 +37,7 @@ def test_a_fresh_one_is_the_body_bit_for_bit(body: Backbone, others: int) -> Non
     assert torch.equal(trunk.masks(), torch.ones(body.sites, body.channels))
     assert all(
         torch.equal(level, plain)
-        for level, plain in zip(trunk.view(body)(items()), body(items()), strict=True)
+        for level, plain in zip(trunk.view(body)(windows()), body(windows()), strict=True)
     )
 
 
@@ -74,7 +69,7 @@ def test_it_turns_channels_off_and_no_other(body: Backbone) -> None:
 def test_gradient_reaches_the_embedding_and_the_relation_at_once(body: Backbone) -> None:
     read = [normal(body.sites, body.channels, seed=seed) for seed in range(2)]
     trunk = SoftMasks(body, read, SHARPNESS)
-    (trunk.view(body)(items())[-1] * normal(9, 3, body.channels, seed=4)).sum().backward()
+    (trunk.view(body)(windows())[-1] * normal(9, 3, body.channels, seed=4)).sum().backward()
     for parameter in (trunk.embedding, trunk.relation):
         assert parameter.grad is not None
         assert bool(parameter.grad.any(dim=1).all())
@@ -91,4 +86,4 @@ def test_it_holds_what_it_trains_and_nothing_of_others(body: Backbone, others: i
 
 
 def test_padded_rows_stay_zero(body: Backbone) -> None:
-    assert not any(level[:4, 0].any() for level in masked(body, 1).view(body)(items()))
+    assert not any(level[:4, 0].any() for level in masked(body, 1).view(body)(windows()))

@@ -1,7 +1,6 @@
 """A lineage: tasks that own weights of one pruned backbone, each reading those before it."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +51,6 @@ def grown(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(grown: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(grown, tmp_path / "place"))
-
-
-@pytest.fixture
-def workspace(place: Path) -> Iterator[Workspace]:
-    workspace = Workspace.open(url(place))
-    yield workspace
-    workspace.registry.dispose()
 
 
 def golden(workspace: Workspace, *references: str) -> dict[str, str]:

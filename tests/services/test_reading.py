@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,13 +58,6 @@ def grown(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(grown: Path, tmp_path: Path) -> Path:
     return shutil.copytree(grown, tmp_path, dirs_exist_ok=True)
-
-
-@pytest.fixture
-def workspace(place: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(url(place))
-    yield opened
-    opened.registry.dispose()
 
 
 def row(workspace: Workspace, reference: str) -> Patch:
