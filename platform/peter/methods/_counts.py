@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from peter.data.histories import RESERVED, Histories
+from peter.data.svd import components
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Counts:
 
 
 def counts(histories: Histories, items: int) -> Counts:
-    """How often each user has each item; reserved rows (padding, unknown items) are left out."""
-    known = histories.items >= RESERVED
+    """How often each user has each item; reserved rows and items that came later than V are left out."""
+    known = (histories.items >= RESERVED) & (histories.items < items)
     cells, count = (histories.user * items + histories.items)[known].unique(return_counts=True)
     return Counts(cells // items, cells % items, count)
 
@@ -53,11 +53,5 @@ def tfidf(histories: Histories, items: int) -> Any:
 
 
 def directions(histories: Histories, items: int, transformer: Any, most: int) -> Tensor:
-    """Truncated SVD of these users' TF-IDF (Deerwester et al., JASIS 1990): `most` rows [F, V - RESERVED]."""
-    from sklearn.decomposition import TruncatedSVD
-    from threadpoolctl import threadpool_limits
-
-    table = transformer.transform(matrix(histories, items))  # [B, V - RESERVED]
-    with threadpool_limits(1, user_api="blas"):  # the bits of a sum depend on it
-        found = TruncatedSVD(min(most, *table.shape), random_state=0).fit(table)
-    return torch.from_numpy(found.components_).float()
+    """The components of these users' TF-IDF: at most `most` rows [F, V - RESERVED]."""
+    return components(transformer.transform(matrix(histories, items)), most)
