@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peter.nn.backbone import PAD
 from peter.nn.blocks import linear
+from peter.nn.embedding import PAD
 
 
 class SelfAttention(nn.Module):

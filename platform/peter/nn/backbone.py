@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from peter import plugins
 from peter.config import BackboneConfig
+from peter.nn.embedding import ItemEmbedding
 from peter.nn.graft import Graft
 
 GROUP = "peter.backbones"
-PAD = 0  # the row of the item table that stands for "no event"
 
 
 class Backbone(Protocol):
@@ -22,7 +22,7 @@ class Backbone(Protocol):
     levels: int  # activations it gives: the embedding, then every block
     max_length: int  # L at most
     causal: bool  # whether position t sees only events up to t
-    item_embedding: nn.Embedding  # weight [V, C]
+    item_embedding: ItemEmbedding  # weight [V, C]
 
     def __call__(
         self, items: Tensor, graft: Graft | None = None, dtype: torch.dtype | None = None

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peter.errors import InputError
-from peter.nn.backbone import PAD, Backbone
+from peter.nn.backbone import Backbone
 from peter.nn.blocks import ResidualBlock, layer_norm, mask
 from peter.nn.conv import DilatedConv
+from peter.nn.embedding import PAD
 
 
 class BlockCopies(nn.Module):

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peter.nn.backbone import PAD
 from peter.nn.blocks import ResidualBlock, mask
 from peter.nn.dropout import Logistic
+from peter.nn.embedding import PAD
 from peter.nn.graft import Ungrafted
 from peter.nn.init import generator, initialise, seed_of, truncated_normal_
 from peter.nn.readout import EVENTS, by_length

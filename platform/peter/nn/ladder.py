@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from peter.nn.backbone import PAD, Backbone
+from peter.nn.backbone import Backbone
+from peter.nn.embedding import PAD
 from peter.nn.init import truncated_normal_
 from peter.nn.view import View
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from peter.errors import InputError
-from peter.nn.backbone import PAD
+from peter.nn.embedding import PAD
 from peter.nn.graft import TCL
 from peter.nn.view import Gated, View
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from peter.config import BackboneConfig
 from peter.errors import InputError
-from peter.nn.backbone import PAD
 from peter.nn.blocks import PreActivationBlock, ResidualBlock, mask
+from peter.nn.embedding import PAD, ItemEmbedding
 from peter.nn.graft import Graft, Ungrafted
 from peter.nn.init import initialise
 
@@ -32,8 +32,7 @@ class NextItNet(nn.Module):
         self.config, self.block = config, block
         self.channels, self.max_length, self.causal = config.channels, config.max_length, config.causal
         self.sites, self.levels = 2 * config.blocks, config.blocks + 1
-        table = torch.empty(items, config.channels)
-        self.item_embedding: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=PAD)
+        self.item_embedding = ItemEmbedding(items, config.channels)
         self.blocks = nn.ModuleList(
             block(config.channels, config.kernel, config.dilations[b % len(config.dilations)], config.causal)
             for b in range(config.blocks)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from peter.config import BackboneConfig
 from peter.errors import InputError
 from peter.nn.attention import SelfAttention, visible
-from peter.nn.backbone import PAD
 from peter.nn.blocks import EPS, layer_norm, linear, mask
+from peter.nn.embedding import PAD, ItemEmbedding
 from peter.nn.graft import Graft, Ungrafted
 from peter.nn.init import initialise
 
@@ -69,8 +69,7 @@ class SASRec(nn.Module):
         self.config = config
         self.channels, self.max_length, self.causal = config.channels, config.max_length, config.causal
         self.sites, self.levels = 2 * config.blocks, config.blocks + 1
-        table = torch.empty(items, config.channels)
-        self.item_embedding: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=PAD)
+        self.item_embedding = ItemEmbedding(items, config.channels)
         self.positions = nn.Parameter(torch.empty(config.max_length, config.channels))  # the newest first
         self.blocks = nn.ModuleList(
             AttentionBlock(config.channels, config.heads) for _ in range(config.blocks)
