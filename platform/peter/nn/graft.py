@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 TCL = 2  # the row of the item table that stands for [TCL]; the objective `contrastive` trains it, no other
@@ -54,6 +55,26 @@ class WithToken:
     def lookup(self, items: Tensor, x: Tensor) -> Tensor:
         own = torch.where((items == TCL).unsqueeze(-1), self.token.to(x.dtype), x)  # [L, B, C]
         return self.graft.lookup(items, own)
+
+    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return self.graft.inside(site, x, y)
+
+    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
+        return self.graft.outside(site, x, y)
+
+    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
+        return self.graft.norm(site, frozen)
+
+
+class Vectors:
+    """The body reading `vectors` [U, C] in place of its own rows `items` [U], all it is fed, rising."""
+
+    def __init__(self, items: Tensor, vectors: Tensor, graft: Graft | None = None) -> None:
+        self.items, self.vectors, self.graft = items, vectors, graft or Ungrafted()
+
+    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
+        at = torch.searchsorted(self.items, items.contiguous())
+        return self.graft.lookup(items, F.embedding(at, self.vectors))
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
         return self.graft.inside(site, x, y)

@@ -102,6 +102,18 @@ def sampled_softmax(
     return _loss(h, rows, offsets, positive, targets, negatives)
 
 
+def in_batch_softmax(h: Tensor, table: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    """Cross-entropy of h [N, C] against the targets of all rows, those of the row's own item left out.
+
+    Args:
+        table: [U, C] the distinct targets.
+        targets: [N] each row's own among them.
+        counts: [U] of how many rows each is the target: so often it is a negative of the others.
+    """
+    positive = (h * F.embedding(targets, table)).sum(1)
+    return _loss(h, table, counts.to(h).log(), positive, targets, torch.arange(len(table), device=h.device))
+
+
 def _loss(*operands: Tensor | None) -> Tensor:
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
         *operands, torch.is_grad_enabled()
