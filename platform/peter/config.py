@@ -55,13 +55,19 @@ class PretrainConfig:
     augment_share: float = field(default=0.3, metadata=LATER)  # of a user's events
     contrast: Literal["siamese", "infonce"] = field(default="siamese", metadata=LATER)
     contrast_weight: float = field(default=0.1, metadata=LATER)  # beside another objective
-    temperature: float = field(default=0.1, metadata=LATER)  # infonce only
+    temperature: float = field(default=0.1, metadata=LATER)  # of infonce, and of item-feature
+    # item-feature only (ANT, Peng et al., 2023):
+    text_encoder: Literal["hashed", "wordllama"] = field(default="hashed", metadata=LATER)  # of item texts
+    experts: int = field(default=8, metadata=LATER)  # a modality
+    feature_dropout: float = field(default=0.2, metadata=LATER)  # of what experts see
+    interaction: float = field(default=0.1, metadata=LATER)  # of products of modalities
+    pair_weight: float = field(default=1e-3, metadata=LATER)  # of vectors finding their items' texts
 
     def __post_init__(self) -> None:
         _require(self, epochs=1, patience=1, batch_size=1, threads=1)
         _require(self, learning_rate=0, weight_decay=0, negatives=0, mask_rate=0, seed=0)
-        _require(self, contrast_weight=0, temperature=0.001)
-        _require_share(self, "dropout", "view_dropout", "augment_share")
+        _require(self, contrast_weight=0, temperature=0.001, experts=1, interaction=0, pair_weight=0)
+        _require_share(self, "dropout", "view_dropout", "augment_share", "feature_dropout")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from peter.nn.backbone import build_backbone
 from peter.training import pretrain as module
 from peter.training.objectives import objective
 from peter.training.pretrain import EpochReport, pretrain
-from peter.training.pretrain_model import PretrainModel
+from peter.training.pretrain_model import PretrainModel, TableModel
 
 ITEMS = 24 + RESERVED
 FAST = PretrainConfig(epochs=3, batch_size=32, learning_rate=0.01, threads=1, patience=99)
@@ -50,7 +50,7 @@ def ragged(users: int, seed: int) -> Histories:
 
 def fresh(causal: bool = True, seed: int = 0, architecture: str = "nextitnet") -> PretrainModel:
     config = BackboneConfig(architecture, channels=16, blocks=2, max_length=10, causal=causal)
-    return PretrainModel(build_backbone(config, ITEMS, seed), ITEMS)
+    return TableModel(build_backbone(config, ITEMS, seed), ITEMS)
 
 
 def run(model: PretrainModel, config: PretrainConfig, **options: Any) -> list[EpochReport]:

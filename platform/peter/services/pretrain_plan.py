@@ -79,9 +79,9 @@ class Job:
         log = open_log(workspace, plan.log)
         parts = assign(log.user_ids, plan.config.salt)
         learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
-        checked(plan.config, plan.shape.causal, learn, valid)
-        body = build_backbone(plan.shape, log.vocabulary.size, plan.config.seed)
-        model = PretrainModel(body, log.vocabulary.size)
+        asking = checked(plan.config, plan.shape.causal, learn, valid)
+        items = log.vocabulary.size
+        model = asking.model(build_backbone(plan.shape, items, plan.config.seed), items, None)
         root = _pruned(workspace, plan.parent, model, plan.pruned) if plan.parent else None
         return cls(model, root, learn, valid, test, forgotten)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from peter.config import PretrainConfig
 from peter.errors import InputError
-from peter.nn.backbone import PAD, Backbone
+from peter.nn.backbone import Backbone
+from peter.nn.embedding import PAD
 from peter.nn.graft import DropoutGraft, Graft
 from peter.nn.init import initialise
 from peter.nn.readout import EVENTS, POOLS, ReadOut, by_length, with_tokens

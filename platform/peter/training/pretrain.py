@@ -5,8 +5,9 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from peter.nn.graft import DropoutGraft, Graft
 from peter.nn.init import generator
 from peter.nn.readout import by_length
 from peter.progress import Progress, Silent
-from peter.training.batches import batches, trimmed
+from peter.training.batches import Batch, batches, trimmed
 from peter.training.checkpoint import (
     Checkpoint,
     copied,
@@ -30,7 +31,7 @@ from peter.training.checkpoint import (
     prefixed,
 )
 from peter.training.contrast import spread
-from peter.training.objectives import Batch, Objective, objective
+from peter.training.objectives import Objective, objective
 from peter.training.position import EpochReport, Position
 from peter.training.pretrain_model import Negatives, PretrainModel
 from peter.training.pretrain_ranking import newest, ranking
@@ -109,6 +110,7 @@ class _Run:
         team: Team,
     ) -> None:
         self.model, self.config, self.checkpoint, self.team = model.to(team.device), config, checkpoint, team
+        self.module = cast(nn.Module, self.model)
         self.objective: Objective = checked(config, model.body.causal, train, valid)
         length = model.body.max_length
         self.windows = self.objective.windows(train, length)  # [W, S]
@@ -116,14 +118,14 @@ class _Run:
         self.last = newest(model, valid, config)
         counts = train.items.bincount(minlength=model.items)
         self.sampler = FrequencySampler(counts.numpy()) if config.negatives else None
-        self.learner = team.learner(model)
+        self.learner = team.learner(self.module)
         self.head = self.objective.head(model.body)
         assert self.head is None or team.size == 1, "no member would see all the users that it compares"
-        self.trained = nn.ModuleList([model, *([self.head] if self.head else [])]).to(team.device)
+        self.trained = nn.ModuleList([self.module, *([self.head] if self.head else [])]).to(team.device)
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.position, self.best = Position(), copied(model)
+        self.position, self.best = Position(), copied(self.module)
         self.identity = self._identity()
 
     @property
@@ -149,7 +151,7 @@ class _Run:
             report = self._report(number)
             bar.advance(0, f"valid loss {report.valid_loss:.3f}")
         if report.best:
-            self.best = copied(self.model)
+            self.best = copied(self.module)
         self.position.next_epoch(report)
         self._write()
         return report
@@ -176,14 +178,12 @@ class _Run:
 
     def _own_loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, int]:
         """The mean loss over the places that this member asks about, and how many they are."""
-        own = Batch(self.team.own(batch.inputs), self.team.own(batch.targets), batch.views)
+        own = replace(batch, inputs=self.team.own(batch.inputs), targets=self.team.own(batch.targets))
         negatives, dtype = self._negatives(draws), PRECISIONS[self.config.precision]
         if len(own.inputs):
             return self._loss(self.learner, own, negatives, dtype, self._dropout(batch, draws)), own.asked
-        some = Batch(
-            batch.inputs[:1], batch.targets[:1]
-        )  # counts for nothing: gradients wait for all members
-        return self.learner(some, negatives, dtype), 0
+        some = replace(batch, inputs=batch.inputs[:1], targets=batch.targets[:1])
+        return self.learner(some, negatives, dtype), 0  # counts for nothing: gradients wait for all members
 
     def _loss(
         self,
@@ -239,7 +239,7 @@ class _Run:
                 continue
             draws = generator(self.config.seed, "valid", at)
             batch = self.objective.batch(windows, self.model.items, draws)
-            total += self._loss(self.model, batch, self._negatives(draws)).item() * batch.asked
+            total += self._loss(self.module, batch, self._negatives(draws)).item() * batch.asked
             asked += batch.asked
         self.trained.train()
         total, asked_by_all = self.team.summed(total, asked)

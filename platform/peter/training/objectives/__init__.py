@@ -12,31 +12,15 @@ from torch import Tensor
 
 from peter import plugins
 from peter.config import PretrainConfig
-from peter.data.histories import PAD, Histories
+from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.training.contrast import Contrast, View
+from peter.nn.items import Features
+from peter.training.batches import Batch
+from peter.training.contrast import Contrast
+from peter.training.pretrain_model import PretrainModel
 
 GROUP = "peter.objectives"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What is fed and what is asked: at each place of `targets` that is not PAD, that item."""
-
-    inputs: Tensor  # [B, L] int64, left-padded
-    targets: Tensor  # [B, L] int64
-    views: tuple[View, ...] = ()  # two of each user, to be compared
-
-    @property
-    def places(self) -> int:
-        """How many places are asked about."""
-        return int((self.targets != PAD).sum())
-
-    @property
-    def asked(self) -> int:
-        """What its mean loss is a mean over: these places, or the users where there is none."""
-        return self.places or len(self.inputs)
 
 
 class Objective(Protocol):
@@ -65,6 +49,13 @@ class Objective(Protocol):
     def head(self, body: Backbone) -> Contrast | None:
         """What is trained beside the body, adds to the loss, and is no part of the backbone."""
 
+    def model(self, body: Backbone, items: int, features: Features | None) -> PretrainModel:
+        """What is trained of which the body is a part.
+
+        Args:
+            features: [V, F] of the items, where something is known of them.
+        """
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -91,6 +82,9 @@ class Joint:
 
     def head(self, body: Backbone) -> Contrast | None:
         return self.comparing.head(body)
+
+    def model(self, body: Backbone, items: int, features: Features | None) -> PretrainModel:
+        return self.asking.model(body, items, features)
 
 
 def objective(config: PretrainConfig, causal: bool) -> Objective:

@@ -8,7 +8,10 @@ from peter.data.augmentations import some
 from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.training.objectives import Batch, newest
+from peter.nn.items import Features
+from peter.training.batches import Batch
+from peter.training.objectives import newest
+from peter.training.pretrain_model import TableModel
 
 MOST = 30  # gaps in a window
 HIDDEN, SWAPPED = 0.8, 0.9  # of the gaps, as BERT: 80 % MASK, 10 % another item, 10 % as it was
@@ -44,6 +47,9 @@ class GapFill:
 
     def head(self, body: Backbone) -> None:
         return None
+
+    def model(self, body: Backbone, items: int, features: Features | None) -> TableModel:
+        return TableModel(body, items)
 
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         """[B, L] bool: where the gaps are; never padding or another reserved row."""

@@ -6,7 +6,10 @@ from torch import Tensor
 from peter.config import PretrainConfig
 from peter.data.histories import PAD, RESERVED, Histories
 from peter.nn.backbone import Backbone
-from peter.training.objectives import Batch, newest
+from peter.nn.items import Features
+from peter.training.batches import Batch
+from peter.training.objectives import newest
+from peter.training.pretrain_model import TableModel
 
 
 class NextItem:
@@ -32,6 +35,9 @@ class NextItem:
 
     def head(self, body: Backbone) -> None:
         return None
+
+    def model(self, body: Backbone, items: int, features: Features | None) -> TableModel:
+        return TableModel(body, items)
 
 
 def _without_first(histories: Histories) -> Histories:
