@@ -13,10 +13,7 @@ from ._output import Document, Drawing, facts, show, table
 
 app = noun("Import event logs and look at them.")
 
-FilesArgument = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILE..", help="CSV, TSV, Parquet or RecBole .inter, one header for all."),
-]
+FILES = typer.Argument(metavar="FILE..", help="CSV, TSV, Parquet or RecBole .inter, one header for all.")
 UserOption = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of user ids; the usual names need none.")
 ]
@@ -25,6 +22,12 @@ ItemOption = Annotated[
 ]
 TimeOption = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of times; the usual names need none.")
+]
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Table of item_id and what is known: text, categories, numbers, vectors."
+    ),
 ]
 
 
@@ -53,20 +56,22 @@ def show_(
 
 @app.command("import", epilog="Example: peter data import ratings.csv --name movies --item movie_id")
 def import_(
-    files: FilesArgument,
+    files: Annotated[list[Path], FILES],
     name: Annotated[str, typer.Option("--name", help="What to call the event log.")],
     user: UserOption = None,
     item: ItemOption = None,
     time: TimeOption = None,
     min_user_count: Annotated[int, typer.Option(min=1, help="Leave out users with fewer events.")] = 1,
     min_item_count: Annotated[int, typer.Option(min=1, help="Leave out items with fewer events.")] = 1,
+    items: ItemsOption = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Import files as an event log.
 
-    A name that exists gets a new version.
+    A name that exists gets a new version. `price:number` in the header of an item table says what a column
+    holds (text, category, number or vector) where its values do not.
     """
     from peter.services import events
 
@@ -82,6 +87,7 @@ def import_(
         min_user_count,
         min_item_count,
         progress(),
+        items,
     )
     show(log, json, _drawn_import)
 
@@ -89,10 +95,11 @@ def import_(
 @app.command(epilog="Example: peter data append movies ratings-2025-01.csv")
 def append(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The event log, without a version.")],
-    files: FilesArgument,
+    files: Annotated[list[Path] | None, FILES] = None,
     user: UserOption = None,
     item: ItemOption = None,
     time: TimeOption = None,
+    items: ItemsOption = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -100,14 +107,14 @@ def append(
     """Add files to an event log: its next version.
 
     Tasks answer from it; what is stored stays until `peter profile materialize`. A file whose events the log
-    was given before is left out.
+    was given before is left out. What an item table says of an item replaces what was known of it.
     """
     from peter.services import events
 
     from ._progress import progress
 
     workspace = open_workspace(registry, store)
-    log = events.append_events(workspace, name, files, user, item, time, progress())
+    log = events.append_events(workspace, name, files or [], user, item, time, progress(), items)
     show(log, json, _drawn_append)
 
 

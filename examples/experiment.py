@@ -176,7 +176,7 @@ def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         source = (write or SOURCES[data])(folder)
         workspace = Workspace.create(_url(folder))
-        import_events(workspace, [source.events], "log", None, None, None, 1, 1, Silent())
+        import_events(workspace, [source.events], "log", None, None, None, 1, 1, Silent(), source.items)
         workspace.registry.dispose()
         (folder / "ready").touch()
 

@@ -9,19 +9,23 @@ import pytest
 
 from peter.data import sources
 from peter.data.event_log import EventLog
+from peter.data.items import ItemTable
 from peter.data.labels import match, read_labels
 from peter.data.sources import SOURCES, Source
 from peter.errors import InputError
 
 
 def gives(folder: Path, name: str, log_of: Callable[..., EventLog]) -> tuple[Source, EventLog]:
-    """A source whose labels all belong to users with events."""
+    """A source whose labels all belong to users with events, and all whose items are described, if any."""
     source = SOURCES[name](folder)
     log = log_of(source.events)
     for task, path in source.labels.items():
         table = read_labels(path)
         assert table.column == task
         assert match(table, log)[2]["without_events"] == 0
+    if source.items:
+        described = ItemTable.read(source.items).frame["item_id"]
+        assert described.to_list() == sorted(log.vocabulary.item_ids[4:])
     return source, log
 
 
@@ -35,7 +39,7 @@ def installed(package: str) -> bool:
 
 def test_the_synthetic_source_has_two_tasks(tmp_path: Path, log_of: Callable[..., EventLog]) -> None:
     source, log = gives(tmp_path, "synthetic", log_of)
-    assert list(source.labels) == ["taste", "region"]
+    assert (list(source.labels), source.items) == (["taste", "region"], None)
     assert len(log) == 600
 
 
@@ -48,6 +52,11 @@ def test_movielens_has_its_known_numbers(tmp_path: Path, log_of: Callable[..., E
     ages = read_labels(source.labels["age"])
     assert ages.labels[:2] == [("18-24",), ("45-54",)]  # users 1 and 2 are 24 and 53
     assert ages.report["distribution"]["under 18"] == 36
+    assert source.items
+    items = ItemTable.read(source.items)
+    assert dict(items.kinds) == {"title": "text", "release_year": "number", "genres": "category"}
+    assert items.frame["genres"].explode().n_unique() == 19  # "unknown" is one
+    assert items.of(["1"]).rows() == [("Toy Story", 1995, ["Animation", "Children's", "Comedy"])]
 
 
 @pytest.mark.slow
@@ -60,6 +69,10 @@ def test_complete_journey_has_its_known_numbers(tmp_path: Path, log_of: Callable
     assert log.time_unit == "us"
     classes = {task: len(set(read_labels(path).labels)) for task, path in source.labels.items()}
     assert classes == {"age": 6, "income": 12, "marital": 2, "household_size": 5, "kids": 4}
+    assert source.items
+    items = ItemTable.read(source.items)
+    assert dict(items.kinds) == {"title": "text", "department": "category", "price": "number"}
+    assert items.of(["YEAST: DRY"]).rows() == [("YEAST: DRY", ["GROCERY"], 1.19)]
 
 
 @pytest.mark.slow
@@ -72,7 +85,12 @@ def test_the_pair_of_domains_has_its_known_numbers(tmp_path: Path, log_of: Calla
     assert (len(log), log.vocabulary.size - 4, len(log.items)) == (2458, 656, 928_896)
     items = [len(each) for each in table.labels]
     assert (len(items), sum(items), sorted(items)[len(items) // 2]) == (2289, 36_947, 11)
-    assert len({item for each in table.labels for item in each}) == 467
+    targets = {item for each in table.labels for item in each}
+    assert len(targets) == 467
+    assert source.items
+    items = ItemTable.read(source.items)
+    assert set(items.frame["item_id"]) == targets | set(log.vocabulary.item_ids[4:])
+    assert {"DRUG GM", "GROCERY"} <= set(items.of(sorted(targets))["department"].explode())
     rows, kept, _ = match(table, log)
     assert table.timestamps is not None
     opened = np.asarray(table.timestamps)[kept]

@@ -9,14 +9,15 @@ from pathlib import Path
 import registry_rows as rows
 from sqlalchemy.orm import Session
 
-from peter.registry import aliases, patches, profiles, runs, schema, tasks, trials
+from peter.registry import aliases, event_logs, patches, profiles, runs, schema, tasks, trials
 from peter.registry.backup import backup
 from peter.registry.database import Registry
 
 
 def fill(session: Session) -> None:
-    """Two tasks, one of them unfinished; two versions of the other, tuned, promoted and scored."""
+    """Two tasks, one of them unfinished; two versions of the other, tuned, promoted and scored; two logs."""
     first = rows.world(session)
+    event_logs.add(session, rows.event_log("described", items_sha256=rows.sha("items")), "ann")
     tasks.add(session, rows.task("age"), "ann")
     run = runs.start(session, "tune", "gender", {"trials": 1}, "ann")
     trials.add(session, run.id, "trial_1", {"learning_rate": 0.001})

@@ -29,6 +29,10 @@ class Table(Protocol):
         """Names, in the order of the file."""
 
     @property
+    def header(self) -> tuple[str, ...]:
+        """The same as the file writes them, with types."""
+
+    @property
     def unit(self) -> str:
         """What a row's number counts: "line" or "row"."""
 
@@ -37,6 +41,9 @@ class Table(Protocol):
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         """The same values one row at a time, slower, with the exact line (or row) number of each."""
+
+    def lists(self) -> pl.DataFrame:
+        """All columns that hold a list in each row, which the other two refuse."""
 
 
 _OPENERS: dict[str, Callable[[Path], Table]] = {

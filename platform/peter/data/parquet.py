@@ -35,6 +35,10 @@ class ParquetTable:
     def columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names())
 
+    @property
+    def header(self) -> tuple[str, ...]:
+        return self.columns
+
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Some columns as String, in file order."""
         texts = [self._text(name).fill_null("").alias(name) for name in columns]
@@ -49,6 +53,13 @@ class ParquetTable:
             for values in batch.iter_rows():
                 row += 1
                 yield row, values
+
+    def lists(self) -> pl.DataFrame:
+        """All columns that hold a list in each row, as List."""
+        kinds = {name: kind for name, kind in self.schema.items() if isinstance(kind, pl.List | pl.Array)}
+        columns = [pl.col(name).cast(pl.List(kind.inner)) for name, kind in kinds.items()]
+        with self._readable():
+            return pl.scan_parquet(self.path, glob=False).select(columns).collect()
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

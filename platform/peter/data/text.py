@@ -76,6 +76,10 @@ class TextTable:
         for line, record in records:
             yield line, pick(record)[:-1]
 
+    def lists(self) -> pl.DataFrame:
+        """None: text has no lists."""
+        return pl.DataFrame()
+
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(sys.maxsize)
         with self.path.open(encoding="utf-8-sig", newline="") as file:

@@ -26,6 +26,7 @@ def objects(session: Session) -> dict[str, list[Use]]:
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, ObjectName):
-                for row, sha256 in session.execute(select(table.c.id, column)):
+                query = select(table.c.id, column).where(column.is_not(None))
+                for row, sha256 in session.execute(query):
                     needed.setdefault(sha256, []).append(Use(table.name, column.name, row))
     return needed

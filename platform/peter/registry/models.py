@@ -69,6 +69,7 @@ class EventLog(Base):
     report: Mapped[dict[str, Any]]
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("event_log.id"), default=None)
     created_at: Mapped[datetime] = mapped_column(init=False, default_factory=utc_now)
+    items_sha256: Mapped[str | None] = mapped_column(ObjectName, default=None)  # what is known of items
 
     @property
     def reference(self) -> str:

@@ -39,7 +39,7 @@ def demo(workspace: Workspace, data: str, progress: Progress) -> dict[str, Any]:
     directory.mkdir(parents=True, exist_ok=True)
     source = SOURCES[data](directory)
     name = data.replace("-", "_")
-    log = import_events(workspace, [source.events], name, None, None, None, 1, 1, progress)
+    log = import_events(workspace, [source.events], name, None, None, None, 1, 1, progress, source.items)
     passes = max(3, EVENTS // log["events"])
     config = PretrainConfig(epochs=min(20, passes))
     pretrain(workspace, f"{name}@{log['version']}", name, BackboneConfig(), config, progress)

@@ -1,6 +1,6 @@
 """Event logs: importing and appending the files of what users did, and what there is to know about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from peter.services.workspace import Workspace
 
 if TYPE_CHECKING:
     from peter.data.events import ImportedEvents
+    from peter.data.items import ItemTable
 
 
 def import_events(
@@ -28,13 +29,18 @@ def import_events(
     min_user_count: int,
     min_item_count: int,
     progress: Progress,
+    items: Path | None = None,
 ) -> dict[str, Any]:
-    """Import files as the next version of an event log; the same events give the version they made before.
+    """Import files as the next version of an event log; the same data gives the version it made before.
+
+    Args:
+        items: a table of what is known of items besides their events.
 
     Raises:
         InputError: a file or column cannot be used; nothing was changed.
     """
     from peter.data import events
+    from peter.services import item_tables
 
     def read(directory: Path) -> "ImportedEvents":
         return events.import_events(
@@ -44,7 +50,8 @@ def import_events(
 
     names.check("an event log", name)
     forgotten = Forgotten.of(workspace)
-    made = _made(workspace, "import", name, None, read, forgotten)
+    table = item_tables.taken(workspace, None, items, item)
+    made = _made(workspace, "import", name, None, read, forgotten, table)
     assert made is not None  # nothing can come before an import
     return show_events(workspace, made.reference)
 
@@ -57,20 +64,24 @@ def append_events(
     item: str | None,
     time: str | None,
     progress: Progress,
+    items: Path | None = None,
 ) -> dict[str, Any]:
-    """Make the next version of an event log: all that its newest version holds, and the events of files.
+    """Make the next version of an event log: all that its newest version holds, and what files say.
 
     Rows of items stay what they are. A file whose events came into the log before, by an import or by an
-    append, is left out; where no other is given, the newest version is the answer.
+    append, is left out; where nothing new is given, the newest version is the answer. Of the items in a
+    table `items` is known what that says, of others what was known of them before.
 
     Raises:
         UnknownName: no such event log.
         InputError: a file or column cannot be used; nothing was changed.
     """
     _require_no_version(name)
+    if not paths and items is None:
+        raise InputError("Nothing to append; give files of events, or a table of items with --items FILE.")
     made = None
     while made is None:  # another program appended meanwhile: read its version, and append to that
-        made = _appended(workspace, name, paths, user, item, time, progress)
+        made = _appended(workspace, name, paths, user, item, time, progress, items)
     return show_events(workspace, made.reference)
 
 
@@ -82,8 +93,10 @@ def _appended(
     item: str | None,
     time: str | None,
     progress: Progress,
+    items: Path | None,
 ) -> models.EventLog | None:
     from peter.data import events
+    from peter.services import item_tables
     from peter.services.logs import open_log
 
     forgotten = Forgotten.of(workspace)
@@ -98,7 +111,8 @@ def _appended(
             base=open_log(workspace, base), known=known, forgotten=forgotten.among,
         )  # fmt: skip
 
-    return _made(workspace, "append", name, base, read, forgotten)
+    table = item_tables.taken(workspace, base, items, item)
+    return _made(workspace, "append", name, base, read, forgotten, table)
 
 
 def _require_no_version(name: str) -> None:
@@ -116,6 +130,7 @@ def _made(
     base: models.EventLog | None,
     read: Callable[[Path], "ImportedEvents"],
     forgotten: Forgotten,
+    table: "ItemTable | None",
 ) -> models.EventLog | None:
     """Read files in a folder for the time being, store what they become and register it.
 
@@ -125,12 +140,20 @@ def _made(
     Raises:
         Busy: somebody was forgotten since `forgotten` was asked for.
     """
+    from peter.services import item_tables
+
     with workspace.objects.workspace() as directory:
         made = read(directory)
+        files = {
+            "sha256": made.sequences,
+            "users_sha256": made.users,
+            "vocab_sha256": made.items,
+            "items_sha256": item_tables.save(table, made, directory),
+        }
         faults.reach(f"data.{verb}:written")
         with forgotten.keeping(workspace):
             put = workspace.objects.put_file
-            objects = [put(path) for path in (made.sequences, made.users, made.items)]
+            objects = {column: put(path) if path else None for column, path in files.items()}
             faults.reach(f"data.{verb}:stored")
             row = workspace.registry.write(
                 lambda session: _registered(session, name, base, made, objects, workspace.actor, forgotten)
@@ -144,7 +167,7 @@ def _registered(
     name: str,
     base: models.EventLog | None,
     made: "ImportedEvents",
-    objects: Sequence[str],
+    objects: Mapping[str, Any],
     actor: str,
     forgotten: Forgotten,
 ) -> models.EventLog | None:
@@ -152,12 +175,11 @@ def _registered(
     if base and event_logs.hold(session, name).id != base.id:
         return None
     for log in [base] if base else event_logs.every(session):
-        if (log.name, log.sha256, log.users_sha256, log.vocab_sha256) == (name, *objects):
+        same = (getattr(log, column) == sha256 for column, sha256 in objects.items())
+        if log.name == name and all(same):
             return log
-    sequences, users, vocabulary = objects
     row = models.EventLog(
-        name=name, sha256=sequences, users_sha256=users, vocab_sha256=vocabulary,
-        users=made.users_count, items=made.items_count, events=made.events_count,
+        name=name, **objects, users=made.users_count, items=made.items_count, events=made.events_count,
         first_at=made.first_at, last_at=made.last_at, time_unit=made.time_unit, report=made.report,
         parent_id=base.id if base else None,
     )  # fmt: skip
@@ -188,7 +210,8 @@ def show_events(workspace: Workspace, reference: str) -> dict[str, Any]:
 def _document(session: Session, log: models.EventLog) -> dict[str, Any]:
     parent = session.get_one(models.EventLog, log.parent_id).reference if log.parent_id else None
     fields = (
-        "users", "items", "events", "first_at", "last_at", "time_unit", "sha256", "vocab_sha256", "report",
+        "users", "items", "events", "first_at", "last_at", "time_unit", "sha256", "vocab_sha256",
+        "items_sha256", "report",
     )  # fmt: skip
     return {
         "name": log.name,

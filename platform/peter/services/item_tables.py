@@ -1,0 +1,48 @@
+"""Item tables: taking in what is known of items, on top of what an event log knew of them."""
+
+from pathlib import Path
+
+from peter.data.events import ImportedEvents
+from peter.data.histories import RESERVED
+from peter.data.items import ItemTable
+from peter.data.vocabulary import Vocabulary
+from peter.errors import InputError
+from peter.registry import models
+from peter.services.logs import open_items
+from peter.services.workspace import Workspace
+
+
+def taken(
+    workspace: Workspace, base: models.EventLog | None, file: Path | None, item: str | None
+) -> ItemTable | None:
+    """What is known of items once a file is read: what `base` knew, and for the file's items what that says.
+
+    Raises:
+        InputError: the file is no table of items, or has other columns than the one before.
+    """
+    known = open_items(workspace, base) if base else None
+    if file is None:
+        return known
+    given = ItemTable.read(file, item, known.kinds if known else None)
+    return known.merged(given) if known else given
+
+
+def save(table: ItemTable | None, made: ImportedEvents, folder: Path) -> Path | None:
+    """Write the table of the items of a log that was just made, and tell of it in the log's report.
+
+    Raises:
+        InputError: it describes none of them.
+    """
+    if table is None:
+        return None
+    ids = Vocabulary.load(made.items).item_ids[RESERVED:]
+    made.report["items"] = report = table.report(ids)
+    if not report["described"]:
+        raise InputError(
+            f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but "
+            f"{table.frame['item_id'][0]!r}; write item ids as the events do, or name their column with "
+            "--item NAME."
+        )
+    path = folder / "known.parquet"
+    table.save(path)
+    return path
