@@ -211,6 +211,14 @@ def test_newer_rows_replace_those_of_the_same_item(read: Callable[..., ItemTable
     assert tuple(merged.kinds) == ("title", "price")
 
 
+def test_a_newer_table_may_know_nothing_of_a_column(read: Callable[..., ItemTable]) -> None:
+    old = read(PLAIN)
+    for header in (HEAD, "item_id,title,price:text,genres:text,emb:vector\n"):
+        merged = old.merged(read(header + "new,New,,,\n", known=old.kinds))
+        assert merged.frame.schema == old.frame.schema
+        assert merged.of(["new"]).rows() == [("New", None, None, None)]
+
+
 @pytest.mark.parametrize(
     ("newer", "words"),
     [

@@ -8,7 +8,7 @@ import pytest
 import registry_rows as rows
 
 from peter.errors import Busy, PeterError
-from peter.registry import erasures, event_logs, patches, runs, tasks
+from peter.registry import erasures, event_logs, live, patches, runs, tasks
 from peter.registry.database import Registry
 from peter.registry.objects import ObjectStore
 
@@ -43,12 +43,16 @@ def test_a_fence_tells_before_from_after(registry: Registry) -> None:
 
 
 def test_a_log_that_another_erasure_rewrote_is_left_alone(registry: Registry) -> None:
-    log = registry.write(lambda session: event_logs.add(session, rows.event_log(), "ann"))
+    described = rows.event_log(items_sha256=rows.sha("items"))
+    log = registry.write(lambda session: event_logs.add(session, described, "ann"))
     one, two = (rows.event_log(users_sha256=rows.sha(who), users=942) for who in ("one", "two"))
     assert registry.write(lambda session: event_logs.rewrite(session, log, one, "ann"))
     assert not registry.write(lambda session: event_logs.rewrite(session, log, two, "ann"))
     with registry.read() as session:
-        assert event_logs.get(session, "movies@1").users_sha256 == rows.sha("one")
+        rewritten = event_logs.get(session, "movies@1")
+        assert rewritten.users_sha256 == rows.sha("one")
+        assert rewritten.items_sha256 == rows.sha("items")  # what is known of items is of no user
+        assert rows.sha("items") in live.objects(session)
 
 
 def test_labels_that_another_erasure_rewrote_are_left_alone(registry: Registry) -> None:

@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import polars.exceptions
 
-from peter.data import formats
-from peter.data.formats import Table
-from peter.data.item_columns import NOUNS, TYPES, Column, Kind
+from peter.data.item_columns import Kind
+from peter.data.item_file import ID, ItemFile
 from peter.data.parquet import write_parquet
 from peter.errors import CorruptObject, InputError
 
-_ID = "item_id"
 _KINDS: Mapping[Any, Kind] = {  # by the type of the column; a vector's says how long it is
     pl.String: "text",
     pl.List: "category",
@@ -34,7 +31,7 @@ class ItemTable:
     def kinds(self) -> Mapping[str, Kind]:
         """By column, in the file's order."""
         schema = self.frame.schema.items()
-        return {name: _KINDS[dtype.base_type()] for name, dtype in schema if name != _ID}
+        return {name: _KINDS[dtype.base_type()] for name, dtype in schema if name != ID}
 
     @classmethod
     def read(
@@ -49,7 +46,7 @@ class ItemTable:
         Raises:
             InputError: the file is not a proper table, or a value not what its column holds.
         """
-        return cls(_ItemFile.open(path, item).frame(known or {}))
+        return cls(ItemFile.open(path, item).frame(known or {}))
 
     @classmethod
     def load(cls, path: Path) -> "ItemTable":
@@ -69,29 +66,31 @@ class ItemTable:
         write_parquet(self.frame.rechunk(), path)
 
     def merged(self, newer: "ItemTable") -> "ItemTable":
-        """All items of both, as `newer` has them where both do.
+        """All items of both, as `newer` has them where both do; a column of it that is empty is of any kind.
 
         Raises:
             InputError: the columns, or what they hold, are not the same.
         """
-        if odd := list(_unlike(self.frame.schema, newer.frame.schema)):
+        empty = {each.name for each in newer.frame if each.null_count() == len(each)}
+        given = newer.frame.cast({name: self.frame.schema[name] for name in empty & self.kinds.keys()})
+        if odd := list(_unlike(self.frame.schema, given.schema)):
             raise InputError(
                 f"The item table is not like the one before: {', '.join(odd)}; give it the same columns, "
                 "with the same kinds."
             )
-        both = pl.concat([self.frame, newer.frame.select(self.frame.columns)])
-        return ItemTable(both.unique(_ID, keep="last", maintain_order=True).sort(_ID))
+        both = pl.concat([self.frame, given.select(self.frame.columns)])
+        return ItemTable(both.unique(ID, keep="last", maintain_order=True).sort(ID))
 
     def of(self, ids: Sequence[str]) -> pl.DataFrame:
         """[n] rows in the order of `ids`, which are left out; all null where the table has no such item."""
-        wanted = pl.DataFrame({_ID: ids}, schema={_ID: pl.String})
-        return wanted.join(self.frame, on=_ID, how="left", maintain_order="left").drop(_ID)
+        wanted = pl.DataFrame({ID: ids}, schema={ID: pl.String})
+        return wanted.join(self.frame, on=ID, how="left", maintain_order="left").drop(ID)
 
     def report(self, ids: Sequence[str]) -> dict[str, Any]:
         """JSON: how many items there are, how many of `ids` they are, and what is known of how many."""
         return {
             "rows": len(self.frame),
-            "described": int(self.frame[_ID].is_in(list(ids)).sum()),
+            "described": int(self.frame[ID].is_in(list(ids)).sum()),
             "columns": {
                 name: {"kind": kind, "items": len(self.frame) - self.frame[name].null_count()}
                 for name, kind in self.kinds.items()
@@ -99,110 +98,16 @@ class ItemTable:
         }
 
 
-@dataclass(frozen=True)
-class _ItemFile:
-    """One file and which of its columns has the ids."""
-
-    table: Table
-    id_column: str
-
-    @classmethod
-    def open(cls, path: Path, item: str | None) -> "_ItemFile":
-        table = formats.open_table(path)
-        names = [*([item] if item else []), *formats.ITEM]
-        return cls(table, formats.find_column(table, None, names, "say which has the ids with --item NAME"))
-
-    def frame(self, known: Mapping[str, Kind]) -> pl.DataFrame:
-        lists = self.table.lists()
-        plain = [name for name in self.table.columns if name == self.id_column or name not in lists.columns]
-        texts = pl.concat(self.table.batches(plain))
-        self._check_ids(texts[self.id_column])
-        series = {_ID: texts[self.id_column]}
-        for column in self._columns({**texts.to_dict(), **lists.to_dict()}):
-            if column.name in series:
-                raise InputError(f"{self.table.path} has two columns called {column.name!r}; rename one.")
-            series[column.name] = self._values(column, known.get(column.name))
-        if len(series) == 1:
-            raise InputError(f"{self.table.path} has ids of items and nothing else; give it more columns.")
-        return self._distinct(pl.DataFrame(series)).sort(_ID).rechunk()
-
-    def _columns(self, found: Mapping[str, pl.Series]) -> Iterator[Column]:
-        for name, written in zip(self.table.columns, self.table.header, strict=True):
-            if name == self.id_column:
-                continue
-            called, colon, type_ = written.rpartition(":") if ":" in written else (written, "", "")
-            if colon and type_ not in TYPES:
-                raise InputError(
-                    f"{self.table.path} says {type_!r} of column {called!r}; write one of "
-                    f"{', '.join(TYPES)} behind the last colon of its name."
-                )
-            yield Column(called, type_, self._raw(name, found[name]))
-
-    def _raw(self, name: str, values: pl.Series) -> pl.Series:
-        if not isinstance(values.dtype, pl.List):
-            return values.str.strip_chars()
-        inner = values.dtype.inner
-        if inner == pl.String:
-            return values
-        if inner.is_numeric():
-            return values.cast(pl.List(pl.Float32))
-        raise InputError(
-            f"{self.table.path} holds lists of {inner} in column {name}; write it again as lists of text or "
-            "of numbers."
-        )
-
-    def _values(self, column: Column, known: Kind | None) -> pl.Series:
-        kind = column.told or known or column.guess()
-        if isinstance(column.raw.dtype, pl.List) and kind != column.guess():
-            raise InputError(
-                f"{self.table.path} holds lists in column {column.name}, which are no {kind}; "
-                f"call them {column.name}:{column.guess()}."
-            )
-        values, bad = column.values(kind)
-        for row in bad.arg_true().head(1):
-            raise InputError(
-                f"{self._at(row)}: {_short(column.raw[row])} in column {column.name} is not {NOUNS[kind]}; "
-                f"correct it, leave it empty, or say what the column holds, as in {column.name}:text."
-            )
-        return values
-
-    def _check_ids(self, ids: pl.Series) -> None:
-        for row in (ids == "").arg_true().head(1):
-            raise InputError(
-                f"{self._at(row)} has nothing in column {self.id_column}; fill it in or remove the row."
-            )
-        for row in formats.unclean(ids).arg_true().head(1):
-            raise formats.unclean_error(self._at(row), "item id", ids[row])
-
-    def _distinct(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Each row once; two of one item that differ are refused."""
-        first = frame.select(pl.struct(pl.all()).is_first_distinct()).to_series()
-        once = frame.filter(first)
-        for item in once[_ID].filter(once[_ID].is_duplicated()).head(1):
-            one, other = first.arg_true().filter(once[_ID] == item)[:2]
-            raise InputError(
-                f"{self._at(one)} and {self._at(other, False)} say different things of item {item!r}; "
-                "keep one of them."
-            )
-        return once
-
-    def _at(self, row: int, whole: bool = True) -> str:
-        """Where a row of the table stands in the file."""
-        number, _ = next(islice(self.table.rows([self.id_column]), row, None))
-        place = f"{self.table.unit} {number}"
-        return f"{self.table.path}, {place}" if whole else place
-
-
 def _sound(frame: pl.DataFrame) -> bool:
     schema = dict(frame.schema)
-    if schema.pop(_ID, None) != pl.String or not schema:
+    if schema.pop(ID, None) != pl.String or not schema:
         return False
     whole = all(
         dtype in (pl.String, pl.Float64, pl.List(pl.String))
         or (isinstance(dtype, pl.Array) and dtype.inner == pl.Float32)
         for dtype in schema.values()
     )
-    ids = frame[_ID]
+    ids = frame[ID]
     return whole and not ids.null_count() and ids.is_sorted() and ids.n_unique() == len(ids)
 
 
@@ -220,8 +125,3 @@ def _unlike(ours: pl.Schema, theirs: pl.Schema) -> Iterator[str]:
 def _held(dtype: pl.DataType) -> str:
     kind = _KINDS[dtype.base_type()]
     return f"{kind}s of {dtype.size}" if isinstance(dtype, pl.Array) else kind
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else " ".join(map(str, value))
-    return repr(text if len(text) <= 40 else f"{text[:40]}..")
