@@ -155,7 +155,7 @@ def test_noise_is_drawn_anew_in_training_and_never_in_serving(
     view = trunk.view(body)
     first, second = view.gates(items), view.gates(items)
     assert not torch.equal(first, second)
-    trunk.policy.noise.passes = 0
+    trunk.policy.noise.draws.passes = 0
     assert torch.equal(view.gates(items), first)
     with torch.no_grad():
         greedy = view.gates(items)

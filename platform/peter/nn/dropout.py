@@ -6,18 +6,29 @@ from torch import Tensor, nn
 from peter.nn.init import generator
 
 
+class Draws(nn.Module):
+    """A generator for each pass in training, decided by the seed, its purpose and the number of the pass."""
+
+    def __init__(self, seed: int, what: str) -> None:
+        super().__init__()
+        self.seed, self.what, self.passes = seed, what, 0
+
+    def forward(self) -> torch.Generator:
+        self.passes += 1
+        return generator(self.seed, self.what, self.passes)
+
+
 class Dropout(nn.Module):
     """In training sets a share of the features to 0, by a draw that seed and number of the pass decide."""
 
     def __init__(self, rate: float, seed: int) -> None:
         super().__init__()
-        self.rate, self.seed, self.passes = rate, seed, 0
+        self.rate, self.draws = rate, Draws(seed, "dropout")
 
     def forward(self, features: Tensor) -> Tensor:
         if not (self.training and self.rate):
             return features
-        self.passes += 1
-        draw = torch.rand(features.shape, generator=generator(self.seed, "dropout", self.passes))
+        draw = torch.rand(features.shape, generator=self.draws())
         return features * (draw >= self.rate).to(features) / (1 - self.rate)
 
 
@@ -26,7 +37,7 @@ class Logistic(nn.Module):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.seed, self.passes = seed, 0
+        self.draws = Draws(seed, "logistic")
 
     @property
     def noisy(self) -> bool:
@@ -36,6 +47,5 @@ class Logistic(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         if not self.noisy:
             return torch.zeros_like(logits)
-        self.passes += 1
-        draw = torch.rand(logits.shape, generator=generator(self.seed, "logistic", self.passes))
+        draw = torch.rand(logits.shape, generator=self.draws())
         return draw.logit(eps=1e-6).to(logits)

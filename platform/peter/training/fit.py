@@ -15,7 +15,7 @@ from peter.config import FitConfig
 from peter.data.histories import Histories
 from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.nn.backbone import Backbone
-from peter.nn.dropout import Dropout, Logistic
+from peter.nn.dropout import Draws, Dropout
 from peter.nn.init import generator, seed_of
 from peter.progress import Progress
 from peter.task import cost
@@ -139,7 +139,7 @@ class _Descent:
         self.train, self.valid, self.setting, self.config = train, valid, setting, config
         self.changes = schedule.read(config.schedule)
         self.rates = {layer: layer.rate for layer in patch.modules() if isinstance(layer, Dropout)}
-        self.draws = [layer for layer in patch.modules() if isinstance(layer, Dropout | Logistic)]
+        self.draws = [layer for layer in patch.modules() if isinstance(layer, Draws)]
         self.optimizer = torch.optim.AdamW(phase.parameters)
         users = len(valid.targets)
         self.weights = torch.cat([torch.ones(1, users), resample(users, RESAMPLES)])  # [1+R, B]
