@@ -27,7 +27,7 @@ from peter.services.pretrain import root_of
 from peter.services.requests import Request
 from peter.services.workspace import Workspace
 from peter.training.fit import fit
-from peter.training.pretrain_model import PretrainModel
+from peter.training.pretrain_model import TableModel
 from peter.training.pretrain_ranking import ranking_of
 
 RANKING = "mrr@5"  # of the next item, what the backbone was pre-trained for
@@ -185,7 +185,7 @@ def _ranking(workspace: Workspace, row: models.Backbone, trunk: OwnTensors | Non
     """mrr@5 of the next item of test users, where a task's trunk stands in the backbone's place, if given."""
     base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
     users = log.histories(np.flatnonzero(assign(log.user_ids, base.salt) == TEST))
-    model = PretrainModel(base.body, base.items)
+    model = TableModel(base.body, base.items)
     model.bias.data = load_file(workspace.objects.path(row.weights_sha256))["bias"]
     if trunk:
         base.body.load_state_dict(trunk.tensors())

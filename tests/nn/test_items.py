@@ -45,6 +45,7 @@ def test_a_mixture_is_the_sum_of_its_experts(whitens: bool) -> None:
 
 def test_gates_are_even_when_fresh_sum_to_one_and_are_noisy_in_training_alone() -> None:
     fresh, x = Mixture(6, 8, experts=4, dropout=0.2, whitens=True), torch.randn(50, 6)
+    fresh.draw(0, "text")
     assert torch.equal(fresh.gates(x), torch.full((50, 4), 0.25))
     noisy = mixture(True).gates(x, draws(1))
     torch.testing.assert_close(noisy.sum(1), torch.ones(50))
@@ -71,7 +72,8 @@ def test_products_are_of_modalities_that_whiten() -> None:
 def test_what_is_not_known_adds_nothing() -> None:
     """An item without an image scores by its text and price, and one without anything is a token."""
     made, known = encoder(), features()
-    torch.nn.init.normal_(made.mixtures["vector0"].shift)
+    for drawn in (made.tokens, made.mixtures["vector0"].shift):
+        torch.nn.init.normal_(drawn)
     known["vector0"][5] = 0
     assert torch.equal(made.parts(known)["vector0"][5], torch.zeros(8))
     for values in known.values():

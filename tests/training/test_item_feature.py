@@ -141,7 +141,7 @@ def test_a_wrong_request_is_told() -> None:
     found = objective(CONFIG, causal=True)
     body = fresh().body
     with pytest.raises(InputError, match=r"peter data append NAME --items FILE"):
-        found.model(body, ITEMS, None)
+        found.model(body, ITEMS, lambda: None)
     with pytest.raises(InputError, match="--causal"):
         objective(CONFIG, causal=False)
     with pytest.raises(InputError, match="negatives"):

@@ -26,7 +26,7 @@ _DTYPES = {"offsets": torch.int64, "timestamps": torch.int64, "items": torch.int
 class EventLog:
     """U users (sorted by id) and their N events; user u owns events offsets[u]:offsets[u+1]."""
 
-    _known: int | None = None  # item rows that the histories may hold, where not all
+    _known: npt.NDArray[np.bool_] | None = None  # which item rows the histories may hold, where not all
 
     def __init__(
         self, tensors: dict[str, Tensor], time_unit: TimeUnit, users: pl.Series, vocabulary: Vocabulary
@@ -75,13 +75,18 @@ class EventLog:
         """[U] ids, sorted; a user's place is its row."""
         return self._users.to_list()
 
-    def known_to(self, items: int) -> "EventLog":
-        """The log as a model with V = `items` item rows reads it: in histories, later items are UNK.
+    def known_to(self, items: int, later: npt.NDArray[np.bool_] | None = None) -> "EventLog":
+        """The log as a model with V = `items` item rows reads it: in histories, other items are UNK.
 
         The arrays are those of this log, neither copied nor changed.
+
+        Args:
+            later: [N] of which items behind those the model knows something, too.
         """
         view = copy.copy(self)
-        view._known = items
+        own = np.ones(items, dtype=bool)
+        known = own if later is None else np.concatenate([own, later])
+        view._known = np.pad(known, (0, max(0, self.vocabulary.size - len(known))))
         return view
 
     @property
@@ -114,7 +119,7 @@ class EventLog:
         at = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
         items = self.items[at].astype(np.int64)
         if self._known is not None:
-            items[items >= self._known] = UNK
+            items[~self._known[items]] = UNK
         return Histories(torch.from_numpy(items), torch.from_numpy(offsets))
 
     def _earlier(

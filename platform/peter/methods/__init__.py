@@ -14,6 +14,7 @@ from peter import plugins
 from peter.config import BackboneConfig
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
+from peter.nn.items import Catalogue, Features
 from peter.nn.owned import Root
 from peter.space import Domain
 from peter.task import Schema, TaskKind
@@ -58,6 +59,8 @@ class Setting:
     older: Callable[[], Sequence[Older]] = tuple  # patches on this body, oldest first, that may be read
     root: Root | None = None  # what the body keeps of its weights, if it was pruned
     warm: Callable[[], Mapping[str, Tensor]] | None = None  # a patch alike, whose trunk to go on from
+    catalogue: Catalogue | None = None  # the body's items, if it knows them by features
+    asked: Callable[[], Features] | None = None  # [K, F] of the outputs, where these are items and known so
 
     @property
     def outputs(self) -> int:
@@ -116,7 +119,8 @@ class Patch(Protocol):
 
     One that reads older patches names them in `reads`, and is given no others when it is built again. One
     whose blocks are not for every user has `gates(body, histories)`, [B, N] from 0, the frozen block, to 1,
-    or None.
+    or None. One that reads items as the body does says so by `later`: histories then hold also items that
+    came after the body, if it knows them by their features.
     """
 
     def __call__(self, body: Backbone, histories: Histories) -> Tensor:
@@ -126,6 +130,11 @@ class Patch(Protocol):
 def read_by(patch: nn.Module) -> tuple[Older, ...]:
     """The older patches that a patch reads, oldest first."""
     return tuple(getattr(patch, "reads", ()))
+
+
+def reads_later(patch: nn.Module) -> bool:
+    """Whether a patch reads items that came after the body."""
+    return bool(getattr(patch, "later", False))
 
 
 class Method(Protocol):

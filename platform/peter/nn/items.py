@@ -1,6 +1,6 @@
 """Items by what is known of them: a mixture of experts for each modality, and their fusion (ANT, 2023)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -34,14 +34,16 @@ class Mixture(nn.Module):
         super().__init__()
         self.dropout, self.whitens = dropout, whitens
         self.weight = nn.Parameter(torch.empty(experts, width, channels))  # W [E, F, C]
-        self.shift = nn.Parameter(torch.zeros(experts, width if whitens else channels))  # b
-        self.gate = nn.Parameter(torch.zeros(width, experts))  # G [F, E]
-        self.noise = nn.Parameter(torch.zeros(width, experts))  # S [F, E]
+        self.shift = nn.Parameter(torch.empty(experts, width if whitens else channels))  # b
+        self.gate = nn.Parameter(torch.empty(width, experts))  # G [F, E]
+        self.noise = nn.Parameter(torch.empty(width, experts))  # S [F, E]
 
     def draw(self, seed: int, name: str) -> None:
-        """Values of the weights that `seed` and `name` decide."""
+        """Become fresh, with weights that `seed` and `name` decide."""
         _, width, channels = self.weight.shape
         truncated_normal_(self.weight.data, seed, f"{name}.weight", std=(2 / (width + channels)) ** 0.5)
+        for zero in (self.shift, self.gate, self.noise):
+            nn.init.zeros_(zero)
 
     def forward(self, x: Tensor, draws: torch.Generator | None = None) -> Tensor:
         """0 where nothing is known; noise and dropout where there is a generator to draw them."""
@@ -98,11 +100,9 @@ class ItemEncoder(nn.Module):
         self.tokens = nn.Parameter(torch.zeros(UNK + 1, channels))  # the reserved rows of the item table
 
     def draw(self, seed: int) -> None:
-        """Values of the mixtures and tokens that `seed` decides; the LayerNorm stays what it is."""
+        """Fresh mixtures; the LayerNorm and the tokens stay what they are."""
         for name, mixture in self.each():
             mixture.draw(seed, f"items.{name}")
-        truncated_normal_(self.tokens.data, seed, "items.tokens")
-        self.tokens.data[PAD] = 0
 
     def each(self) -> Iterator[tuple[str, Mixture]]:
         """The mixtures by modality."""
@@ -147,8 +147,8 @@ class ItemEncoder(nn.Module):
 class Catalogue:
     """What a body knows its items by, where its item table is what an encoder makes of their features."""
 
-    encoder: ItemEncoder
-    features: Features  # [V, F], by row of the item table; rows behind its end are of items that came later
+    encoder: ItemEncoder  # frozen
+    features: Callable[[], Features]  # [V+N, F], by row of the item table and its later rows
 
 
 def known(features: Tensor) -> Tensor:

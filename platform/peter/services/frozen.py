@@ -2,15 +2,19 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 from safetensors.torch import load_file
 
 from peter.config import BackboneConfig, from_dict
 from peter.errors import CorruptObject, PeterError
+from peter.methods import Setting
 from peter.nn.backbone import Backbone, build_backbone
 from peter.nn.owned import Root
 from peter.registry import models
+from peter.services.catalogues import Described
 from peter.services.workspace import Workspace
+from peter.task import Schema, TaskKind
 
 BODY = "body."  # prefix of the body's tensors in a backbone object; the rest is its output table
 
@@ -30,11 +34,22 @@ class Frozen:
     config: BackboneConfig
     body: Backbone
     root: Root | None  # what it keeps of its weights, if it was pruned
+    described: Described | None  # its items, if it knows them by features
 
     @property
     def reference(self) -> str:
         """name@version."""
         return f"{self.name}@{self.version}"
+
+    def setting(self, kind: TaskKind, schema: Schema, seed: int) -> Setting:
+        """What a patch on it is made for, as far as the backbone decides that."""
+        items = schema.get("items")  # of tasks whose outputs are items
+        found = self.described
+        return Setting(
+            self.body, self.items, kind, schema, seed, root=self.root,
+            catalogue=found.catalogue if found else None,
+            asked=partial(found.of_items, items) if found and items else None,
+        )  # fmt: skip
 
 
 def load(workspace: Workspace, row: models.Backbone) -> Frozen:
@@ -55,7 +70,7 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     body.eval().requires_grad_(False)
     return Frozen(
         row.id, row.name, row.version, row.event_log_id, row.weights_sha256, row.vocab_sha256,
-        row.salt, items, config, body, Root.of(tensors, body),
+        row.salt, items, config, body, Root.of(tensors, body), Described.of(workspace, row, tensors, body),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ peft reads neither: a bottleneck patch on dilated convolutions is none of its me
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 
 from peter.config import to_dict
 from peter.errors import CorruptObject
-from peter.methods import Older, Setting, method, read_by
+from peter.methods import Older, method, read_by
 from peter.registry import models
 from peter.registry.columns import canonical
 from peter.registry.objects import ObjectStore
@@ -70,10 +71,8 @@ def decode(
     reads: Sequence[Older] = (),
 ) -> Fitted:
     """The patch called `name` that a file holds, given what `row_config` made of it. Raises as `load`."""
-    made_for = Setting(
-        base.body, base.items, recipe.kind, config["schema"], recipe.fit.seed,
-        older=lambda: reads, root=base.root,
-    )  # fmt: skip
+    made_for = base.setting(recipe.kind, config["schema"], recipe.fit.seed)
+    made_for = replace(made_for, older=lambda: reads)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -162,8 +162,8 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
 def _register(
     workspace: Workspace, plan: Plan, run: models.Run, job: Job, metrics: dict[str, Any]
 ) -> models.Backbone:
-    root = job.root.tensors() if job.root else {}
-    tensors = {name: tensor.contiguous() for name, tensor in (job.model.state_dict() | root).items()}
+    beside = job.known.tensors() | (job.root.tensors() if job.root else {})
+    tensors = {name: tensor.contiguous() for name, tensor in (job.model.state_dict() | beside).items()}
     with job.forgotten.keeping(workspace):
         weights = workspace.objects.put_bytes(save(tensors))
         faults.reach("backbone.pretrain:stored")

@@ -13,6 +13,7 @@ from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.nn.backbone import build_backbone
 from peter.nn.owned import Root
 from peter.registry import backbones, event_logs, models
+from peter.services.catalogues import Known
 from peter.services.forgotten import Forgotten
 from peter.services.logs import open_log
 from peter.services.workspace import Workspace
@@ -67,6 +68,7 @@ class Job:
 
     model: PretrainModel
     root: Root | None  # what is kept of a model that was pruned
+    known: Known  # of its items
     learn: Histories
     valid: Histories
     test: Histories
@@ -81,14 +83,17 @@ class Job:
         learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
         asking = checked(plan.config, plan.shape.causal, learn, valid)
         items = log.vocabulary.size
-        model = asking.model(build_backbone(plan.shape, items, plan.config.seed), items, None)
+        known = Known(workspace, plan.log, log.vocabulary, plan.config.text_encoder)
+        body = build_backbone(plan.shape, items, plan.config.seed)
+        model = asking.model(body, items, known.features)
         root = _pruned(workspace, plan.parent, model, plan.pruned) if plan.parent else None
-        return cls(model, root, learn, valid, test, forgotten)
+        return cls(model, root, known, learn, valid, test, forgotten)
 
 
 def _pruned(workspace: Workspace, parent: models.Backbone, model: PretrainModel, share: float) -> Root:
     """Give `model` the weights that `parent` has, without the smallest. Raises CorruptObject."""
-    model.load_state_dict(load_file(workspace.objects.path(parent.weights_sha256)))
+    stored = load_file(workspace.objects.path(parent.weights_sha256))
+    model.load_state_dict({name: stored[name] for name in model.state_dict()})
     root = Root.cut(model.body, share)
     root.hold(model.body)
     return root

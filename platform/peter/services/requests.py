@@ -1,7 +1,7 @@
 """A request for a version: all that decides what it will be, checked and read before anything is written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
@@ -110,10 +110,8 @@ class Request:
     @property
     def setting(self) -> Setting:
         """What the patch is made for."""
-        return Setting(
-            self.base.body, self.base.items, self.kind, self.schema, self.recipe.fit.seed, self.population,
-            self.others, self.older, self.base.root,
-        )  # fmt: skip
+        setting = self.base.setting(self.kind, self.schema, self.recipe.fit.seed)
+        return replace(setting, population=self.population, others=self.others, older=self.older)
 
     @cached_property
     def reads(self) -> tuple[Older, ...]:

@@ -1,5 +1,6 @@
 """A body whose items are what an encoder makes of their features (ANT, Peng et al., 2023)."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -33,7 +34,8 @@ class FeatureModel(nn.Module):
         items = len(next(iter(features.values())))
         self.body, self.items, self.features, self.config = body, items, features, config
         body.item_embedding.weight.requires_grad_(False)
-        self.encoder = encoder_of(features, body.channels, config)
+        widths = {name: values.shape[1] for name, values in features.items()}
+        self.encoder = encoder_of(widths, body.channels, config)
         self.encoder.draw(config.seed)
         self.register_buffer("bias", torch.zeros(items - RESERVED), persistent=False)
 
@@ -69,9 +71,8 @@ class FeatureModel(nn.Module):
         return loss + self.config.pair_weight * pairs(parts, features, self.config.temperature)
 
 
-def encoder_of(features: Features, channels: int, config: PretrainConfig) -> ItemEncoder:
-    """A fresh encoder of the shape that `config` names, without values drawn."""
-    widths = {name: values.shape[1] for name, values in features.items()}
+def encoder_of(widths: Mapping[str, int], channels: int, config: PretrainConfig) -> ItemEncoder:
+    """A fresh encoder of the shape that `config` names; its values are not drawn yet."""
     return ItemEncoder(widths, channels, config.experts, config.feature_dropout, config.interaction)
 
 

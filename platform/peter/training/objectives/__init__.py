@@ -3,7 +3,7 @@
 Two names with a plus between them are learnt jointly: one that asks for items, and one that compares users.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -21,6 +21,7 @@ from peter.training.contrast import Contrast
 from peter.training.pretrain_model import PretrainModel
 
 GROUP = "peter.objectives"
+Known = Callable[[], Features | None]
 
 
 class Objective(Protocol):
@@ -49,11 +50,11 @@ class Objective(Protocol):
     def head(self, body: Backbone) -> Contrast | None:
         """What is trained beside the body, adds to the loss, and is no part of the backbone."""
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> PretrainModel:
+    def model(self, body: Backbone, items: int, features: Known) -> PretrainModel:
         """What is trained of which the body is a part.
 
         Args:
-            features: [V, F] of the items, where something is known of them.
+            features: gives [V, F] of the items, None where nothing is known of them.
         """
 
 
@@ -83,7 +84,7 @@ class Joint:
     def head(self, body: Backbone) -> Contrast | None:
         return self.comparing.head(body)
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> PretrainModel:
+    def model(self, body: Backbone, items: int, features: Known) -> PretrainModel:
         return self.asking.model(body, items, features)
 
 

@@ -8,9 +8,9 @@ from peter.data.augmentations import AUGMENTATIONS
 from peter.data.histories import Histories
 from peter.errors import InputError, UnknownName
 from peter.nn.backbone import Backbone
-from peter.nn.items import Features
 from peter.training.batches import Batch
 from peter.training.contrast import Contrast, View
+from peter.training.objectives import Known
 from peter.training.pretrain_model import TableModel
 
 
@@ -52,7 +52,7 @@ class Contrastive:
         joint = "+" in self.config.objective
         return Contrast(body, self.config, self.config.contrast_weight if joint else 1.0)
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> TableModel:
+    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
         return TableModel(body, items)
 
     def _augmented(self, windows: Tensor, generator: torch.Generator) -> Tensor:

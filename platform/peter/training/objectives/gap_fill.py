@@ -8,9 +8,8 @@ from peter.data.augmentations import some
 from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.nn.items import Features
 from peter.training.batches import Batch
-from peter.training.objectives import newest
+from peter.training.objectives import Known, newest
 from peter.training.pretrain_model import TableModel
 
 MOST = 30  # gaps in a window
@@ -48,7 +47,7 @@ class GapFill:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> TableModel:
+    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
         return TableModel(body, items)
 
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,9 +9,9 @@ from peter.config import PretrainConfig
 from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.nn.items import Features
 from peter.training.batches import Batch
 from peter.training.feature_model import FeatureModel
+from peter.training.objectives import Known
 from peter.training.objectives.next_item import NextItem
 
 
@@ -41,13 +41,13 @@ class ItemFeature:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> FeatureModel:
-        if features is None:
+    def model(self, body: Backbone, items: int, features: Known) -> FeatureModel:
+        if (found := features()) is None:
             raise InputError(
                 "The objective item-feature needs to know something of the items; "
                 "give it with `peter data append NAME --items FILE`."
             )
-        return FeatureModel(body, features, self.config)
+        return FeatureModel(body, found, self.config)
 
 
 plugin = ItemFeature

@@ -6,9 +6,8 @@ from torch import Tensor
 from peter.config import PretrainConfig
 from peter.data.histories import PAD, RESERVED, Histories
 from peter.nn.backbone import Backbone
-from peter.nn.items import Features
 from peter.training.batches import Batch
-from peter.training.objectives import newest
+from peter.training.objectives import Known, newest
 from peter.training.pretrain_model import TableModel
 
 
@@ -36,7 +35,7 @@ class NextItem:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Features | None) -> TableModel:
+    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
         return TableModel(body, items)
 
 
