@@ -19,6 +19,8 @@ class RandomTrunk(nn.Module):
     That body is no part of what is saved.
     """
 
+    later = False  # its item table is random, too
+
     def __init__(self, body: Backbone, patches: PatchGraft) -> None:
         super().__init__()
         self.patches = patches

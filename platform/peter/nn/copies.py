@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from peter.nn.backbone import Backbone
-from peter.nn.view import Grafted
+from peter.nn.view import TABLE, Grafted
 
 
 class OwnTensors(nn.Module):
@@ -16,6 +16,11 @@ class OwnTensors(nn.Module):
         self.own = nn.ParameterDict(
             {key(name): nn.Parameter(tensor.detach().clone()) for name, tensor in tensors.items()}
         )
+
+    @property
+    def later(self) -> bool:
+        """Whether items that came after the body are read: not by an item table of one's own."""
+        return key(TABLE) not in self.own
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
         return Grafted(body, own=self.tensors(), token=token)

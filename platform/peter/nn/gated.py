@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from peter.nn.backbone import Backbone
+from peter.nn.embedding import UNK
 from peter.nn.gates import Policy
 from peter.nn.graft import Graft
 from peter.nn.view import Grafted
@@ -40,7 +41,8 @@ class GatedView:
         return self.body.item_table
 
     def gates(self, newest: Tensor) -> Tensor:
-        return self.policy(newest, self.body.item_table)
+        table = self.body.item_table  # in which items that came after the body have no row
+        return self.policy(newest.where(newest < len(table), UNK), table)
 
     def under(self, gates: Tensor) -> Grafted:
         return Grafted(self.body, GatedGraft(self.own, gates), token=self.token)

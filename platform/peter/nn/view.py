@@ -10,6 +10,8 @@ from torch.func import functional_call
 from peter.nn.backbone import Backbone
 from peter.nn.graft import Graft, Ungrafted, WithToken
 
+TABLE = "item_embedding.weight"  # the item table in a body's state dict
+
 
 class View(Protocol):
     """What a read-out needs; every `Backbone` is one. Letters: B windows, L time, C channels."""
@@ -88,7 +90,7 @@ class Grafted:
 
     @property
     def item_table(self) -> Tensor:
-        return self.own.get("item_embedding.weight", self.body.item_table)
+        return self.own.get(TABLE, self.body.item_table)
 
     def __call__(self, items: Tensor) -> list[Tensor]:
         if not self.own:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from peter.data.event_log import EventLog
 from peter.data.labels import LabelTable
 from peter.data.splits import TEST, assign
+from peter.methods import reads_later
 from peter.registry import models, names
 from peter.registry.objects import ObjectStore
 from peter.services import patch_objects
@@ -20,6 +21,7 @@ from peter.services.frozen import Frozen
 class Answerer:
     """A patch version with the labels it learnt from, ready to answer for any user of its backbone's log."""
 
+    base: Frozen
     fitted: Fitted
     labels: dict[str, tuple[str, ...]]  # user -> the label file's own answers
     taught: frozenset[str] | None  # users that the patch was trained, selected or calibrated on, where known
@@ -31,10 +33,15 @@ class Answerer:
         part = assign(table.users, base.salt)
         taught = frozenset(user for user, at in zip(table.users, part, strict=True) if at != TEST)
         labels = dict(zip(table.users, table.labels, strict=True))
-        return cls(patch_objects.load(objects, row, base), labels, taught if table.users else None)
+        return cls(base, patch_objects.load(objects, row, base), labels, taught if table.users else None)
+
+    def reading(self, log: EventLog) -> EventLog:
+        """A log as the patch reads it: items that it does not know are UNK."""
+        described = self.base.described if reads_later(self.fitted.patch) else None
+        return log.known_to(self.base.items, described.known if described else None)
 
     def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
-        """One row a user; `value` is what the label file observed, else what is `predicted`."""
+        """One row a user of a log as `reading` gives it; `value` is what was observed, or is `predicted`."""
         kind, schema = self.fitted.setting.kind, self.fitted.setting.schema
         histories = log.histories(rows)
         known = [self.labels.get(user, ()) for user in users]

@@ -20,11 +20,11 @@ class Openings:
         """A patch version ready to answer; not kept, as its labels may be many. Raises CorruptObject."""
         return Answerer.load(self._workspace.objects, patch, self._base(patch.backbone))
 
-    def log(self, row: models.EventLog, reader: models.Backbone) -> EventLog:
-        """An event log as a backbone reads it: items that it does not know are UNK. Raises CorruptObject."""
+    def log(self, row: models.EventLog) -> EventLog:
+        """An event log as it is; `Answerer.reading` makes of it what a patch reads. Raises CorruptObject."""
         if row.id not in self._logs:
             self._logs[row.id] = open_log(self._workspace, row)
-        return self._logs[row.id].known_to(self._base(reader).items)
+        return self._logs[row.id]
 
     def _base(self, row: models.Backbone) -> frozen.Frozen:
         if row.id not in self._bases:

@@ -95,12 +95,13 @@ def _live(
 
     openings = Openings(workspace)
     for patch in champions:
-        log = openings.log(newest_log(workspace, patch.backbone.event_log), patch.backbone)
+        log = openings.log(newest_log(workspace, patch.backbone.event_log))
         users = wanted[patch.id]
         rows = log.rows_of(users)
         known = [user for user, row in zip(users, rows, strict=True) if row >= 0]
         if known:
             answerer = openings.answerer(patch)
+            log = answerer.reading(log)
             told = answerer.table(log, rows[rows >= 0], known).to_pylist()
             if explain:
                 told = _explained(told, answerer.fitted.gates(log.histories(rows[rows >= 0])))

@@ -46,10 +46,14 @@ class Before:
     file: pq.ParquetFile
 
     @classmethod
-    def open(cls, workspace: Workspace, table: models.ProfileTable) -> "Before | None":
-        """None for a table of an older program, which lacks a column. Raises CorruptObject."""
+    def open(cls, workspace: Workspace, table: models.ProfileTable, log: models.EventLog) -> "Before | None":
+        """None where they do not hold for `log`: something else is known of items, or a column is lacking.
+
+        Raises:
+            CorruptObject: it is damaged.
+        """
         file = pq.ParquetFile(workspace.objects.path(table.sha256), memory_map=True)
-        if "known" not in file.schema_arrow.names:
+        if "known" not in file.schema_arrow.names or table.event_log.items_sha256 != log.items_sha256:
             return None
         return cls(open_log(workspace, table.event_log), file)
 
@@ -91,8 +95,9 @@ class Scorer:
             patch = session.get_one(models.Patch, wanted.patch)
             log = session.get_one(models.EventLog, wanted.log)
             table = session.get_one(models.ProfileTable, wanted.table) if wanted.table else None
-        before = Before.open(workspace, table) if table else None
-        return cls(openings.answerer(patch), openings.log(log, patch.backbone), before)
+        before = Before.open(workspace, table, log) if table else None
+        answerer = openings.answerer(patch)
+        return cls(answerer, answerer.reading(openings.log(log)), before)
 
     def table(self, first: int, last: int) -> tuple[pa.Table, int]:
         """The answers for users first..last, and for how many of them they were computed now."""
