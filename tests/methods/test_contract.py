@@ -38,6 +38,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # the wide term is off wher
     "AdaptiveCopies": ("adaptive", {"form": "copies", "readout": "mean"}),
     "AdaptiveRandom": ("adaptive", {"policy": "random", "insertion": "parallel-delta"}),
     "AdaptiveAlways": ("adaptive", {"policy": "always"}),
+    "RelearnFeatures": ("relearn", {"ids": False, "readout": "last", "warm_start": False}),
+    "RelearnRandom": ("relearn", {"encoder": "random", "tcl": True}),
     "LsaFew": ("lsa", {"components": 3}),
 }
 # Beside champions of other tasks, random ones, which teach nothing.
@@ -73,6 +75,7 @@ for name in (
     "zero",
     "probe",
     "adaptive",
+    "relearn",
 ):  # lora needs convolutions
     method = methods.method(name)
     members = {"method": method, "architecture": "sasrec"}

@@ -5,7 +5,8 @@ A method gives its options and its trunk; the rest is here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,13 @@ class DeepOptions:
             raise InputError("With deep=off and wide=off nothing is left to train; give one of them.")
 
 
+class Beside(Protocol):
+    """What a method has beside the head: an nn.Module."""
+
+    def __call__(self, features: Tensor, trunk: Trunk) -> Tensor:
+        """Outputs [B, K] of the standardised features [B, F], added to the head's."""
+
+
 class WidePatch(nn.Module):
     """The wide term of a `DeepPatch` without the rest: what the rest has to beat."""
 
@@ -91,7 +99,13 @@ class DeepPatch(nn.Module):
     scale: Tensor
     counted: Part | None = None  # what the wide term says of users it was not solved on, while fitting
 
-    def __init__(self, trunk: Trunk, setting: Setting, options: DeepOptions) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        setting: Setting,
+        options: DeepOptions,
+        beside: Callable[[int], Beside | None] | None = None,
+    ) -> None:
         super().__init__()
         self.wide = wide_term(setting) if options.wide else None
         self.trunk = trunk
@@ -113,16 +127,25 @@ class DeepPatch(nn.Module):
         elif self.tcl is not None:
             truncated_normal_(self.tcl, setting.seed, "tcl")
         self.dropout = Dropout(options.dropout, setting.seed)
+        self.beside = beside(features) if beside else None
 
     def forward(self, body: Backbone, histories: Histories) -> Tensor:
         features = self.standardised(self.read(body, histories))  # [B, F]
-        outputs: Tensor = self.head(self.dropout(features))  # [B, K]
+        features = self.dropout(features)
+        outputs: Tensor = self.head(features)  # [B, K]
+        if self.beside is not None:
+            outputs = outputs + self.beside(features, self.trunk)
         return outputs if self.training or self.wide is None else outputs + self.wide(body, histories)
 
     @property
     def reads(self) -> Sequence[Older]:
         """Those that its trunk reads."""
         return getattr(self.trunk, "reads", ())
+
+    @property
+    def later(self) -> bool:
+        """Whether its trunk reads the body's own item table."""
+        return getattr(self.trunk, "later", True)
 
     def gates(self, body: Backbone, histories: Histories) -> Tensor | None:
         """[B, N], where its trunk lets users have its blocks by gates."""
@@ -146,8 +169,7 @@ class DeepPatch(nn.Module):
 
     def descended(self) -> list[nn.Parameter]:
         """All but the wide term."""
-        own = [] if self.tcl is None else [self.tcl]
-        return [*self.trunk.parameters(), *own, *self.head.parameters()]
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith("wide.")]
 
     @torch.no_grad()
     def count(self, train: Examples, valid: Examples, setting: Setting) -> None:
@@ -214,11 +236,13 @@ class Deep:
     deployable: bool = True
     rooted: bool = False
     experts: Callable[[Any], Experts] | None = None  # the low-rank directions of a trunk, for others to read
+    beside: Callable[[Setting, Any, int], Beside | None] | None = None  # for so many features F
 
     def build(self, setting: Setting, options: DeepOptions) -> DeepPatch | WidePatch:
         if not options.deep:
             return WidePatch(setting)
-        patch = DeepPatch(self.trunk(setting, options), setting, options)
+        beside = partial(self.beside, setting, options) if self.beside else None
+        patch = DeepPatch(self.trunk(setting, options), setting, options, beside)
         if setting.warm:
             patch.go_on(setting.warm())
         return patch

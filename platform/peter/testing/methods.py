@@ -19,7 +19,7 @@ from peter.nn.owned import Root
 from peter.progress import Silent
 from peter.space import ends
 from peter.task import cost
-from peter.testing.toys import ITEMS, USERS, fingerprint, tiny_body, toy_users
+from peter.testing.toys import ITEMS, USERS, fingerprint, tiny_body, toy_catalogue, toy_users
 from peter.training.checkpoint import Checkpoint
 from peter.training.fit import EpochReport, fit, predict
 
@@ -54,7 +54,9 @@ class MethodContract:
         labels = [(str(number),) for number in range(types)]
         body, schema = tiny_body(architecture=self.architecture), kind.schema(labels)
         root = Root.cut(body, pruned=0.5)
-        return Setting(body, ITEMS, kind, schema, seed, older=lambda: self.older, root=root)
+        return Setting(
+            body, ITEMS, kind, schema, seed, older=lambda: self.older, root=root, catalogue=toy_catalogue()
+        )
 
     def users(self, types: int = 2, seed: int = 0) -> tuple[Histories, Tensor]:
         """Toy users with their types as targets of the kind."""
