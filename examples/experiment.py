@@ -32,7 +32,7 @@ from peter.progress import Silent
 from peter.registry import backbones
 from peter.services.contest import Majority
 from peter.services.events import import_events
-from peter.services.fitting import calibrated, epochs
+from peter.services.fitting import Fitted, calibrated, epochs
 from peter.services.kinds import choose
 from peter.services.labelled import Labelled
 from peter.services.labelled import prepare as join
@@ -235,7 +235,16 @@ def _record(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Reco
         "curve": [abs(each.valid_score) for each in reports if each.train_loss is not None],
         "rarest": int(test.targets.bincount().min()) if test.targets.dim() == 1 else None,
         "users": [len(part.targets) for part in (users.train, users.valid, users.test)],
+        **_gates(made, users),
     }
+
+
+def _gates(made: Fitted, users: Labelled) -> Record:
+    """Of gates, where there are any: the share open to training users, and how many ways test users have."""
+    gates, seen = made.gates(users.train.histories), made.gates(users.test.histories)
+    if gates is None or seen is None:
+        return {}
+    return {"open": gates.mean().item(), "policies": len((seen > 0.5).unique(dim=0))}
 
 
 def requested(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Request:

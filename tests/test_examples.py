@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
     "continual": ["continual: synthetic"],
-    "objectives": ["objectives"],
+    "gates": ["gates"],
+    "objectives": ["objectives: synthetic"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }
 
