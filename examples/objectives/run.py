@@ -7,6 +7,7 @@ python examples/objectives/run.py --small    # minutes: synthetic users, to see 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
@@ -69,9 +70,7 @@ def lines(bench: Bench, records: Records, jobs: int) -> list[list[str]]:
     records.measure([cell for some in asked.values() for cell in some], jobs)
     found = {key: records.measure(some, jobs) for key, some in asked.items()}
     return [
-        [f"{bench.data}: {task}", objective, *_cells(found, task, objective)]
-        for task in bench.tasks
-        for objective in OBJECTIVES
+        [task, objective, *_cells(found, task, objective)] for task in bench.tasks for objective in OBJECTIVES
     ]
 
 
@@ -93,16 +92,15 @@ def report(given: Given) -> None:
         prepare(given.root, bench.data)
     records = Records(given.page.with_suffix(".jsonl"), given.root)
 
-    def text() -> str:
+    def text(bench: Bench) -> str:
         columns = ["", "pre-trained on", *(reader.label for reader in READERS)]
-        return TEXT + table(
-            columns, [line for bench in benches for line in lines(bench, records, given.jobs)]
-        )
+        return TEXT.format(data=bench.data) + table(columns, lines(bench, records, given.jobs))
 
-    given.write("objectives", text, records)
+    for bench in benches:
+        given.write(f"objectives: {bench.data}", partial(text, bench), records)
 
 
-TEXT = f"""## Pre-training on the next item, on two views of a user, or on both
+TEXT = f"""## Pre-training on the next item, on two views of a user, or on both: {{data}}
 
 Log-loss on test users, mean ± standard deviation over {SALTS} splits with backbones of their own; behind the
 semicolon what the reader gains over its own log-loss on `{NEXT}`, more being better, with the 95 % interval
