@@ -19,7 +19,7 @@ class ItemFeature:
     """The questions of next-item, put to a `FeatureModel`."""
 
     causal = True
-    compares = False
+    compares = True  # items of one user with those of the others
 
     def __init__(self, config: PretrainConfig) -> None:
         if "+" in config.objective:
