@@ -19,7 +19,7 @@ class ItemFeature:
     """The questions of next-item, put to a `FeatureModel`."""
 
     causal = True
-    compares = False
+    compares = True  # an item is held against those of all users of a step
 
     def __init__(self, config: PretrainConfig) -> None:
         if "+" in config.objective:
