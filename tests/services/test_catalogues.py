@@ -174,6 +174,7 @@ def asked(answering: Path, tmp_path: Path) -> Iterator[Workspace]:
     workspace.registry.dispose()
 
 
+@pytest.mark.slow
 def test_patches_that_read_the_bodys_items_know_later_ones(asked: Workspace, tmp_path: Path) -> None:
     """And everybody else is answered bit for bit as before, whatever becomes known."""
     place = tmp_path / "asked"
@@ -200,6 +201,7 @@ def test_patches_that_read_the_bodys_items_know_later_ones(asked: Workspace, tmp
     assert sound(asked)
 
 
+@pytest.mark.slow
 def test_stored_answers_are_computed_anew_where_more_became_known(asked: Workspace, tmp_path: Path) -> None:
     place = tmp_path / "asked"
 
@@ -220,14 +222,20 @@ def test_stored_answers_are_computed_anew_where_more_became_known(asked: Workspa
     assert stored["by_probe"]["known"] == stored["by_bag"]["known"] + 1
 
 
-def test_a_user_is_forgotten_and_everything_is_sound(asked: Workspace) -> None:
+@pytest.mark.slow
+def test_a_user_is_forgotten_and_items_stay_known(asked: Workspace, tmp_path: Path) -> None:
+    """Also one who alone had an item that came later."""
+    later_log(asked, tmp_path / "asked")
     with asked.registry.read() as session:
         tables = [log.items_sha256 for log in event_logs.every(session)]
-    forget(asked, "u0000009", False, False, None, Silent())
+    for user in ("u0000009", "zoe", "007"):
+        forget(asked, user, False, False, None, Silent())
     with asked.registry.read() as session:
         assert [log.items_sha256 for log in event_logs.every(session)] == tables
+    known = opened(asked).described
+    assert known is not None
+    assert known.known.tolist() == [True, False]
     assert sound(asked)
-    assert opened(asked).described is not None
 
 
 def test_a_log_tells_how_much_of_it_is_known(workspace: Workspace, place: Path) -> None:
@@ -271,6 +279,7 @@ def test_an_encoder_that_lacks_a_tensor_is_one_sentence(workspace: Workspace) ->
         Described.of(workspace, row, stored, body)
 
 
+@pytest.mark.slow
 def test_a_lineage_grows_on_it(workspace: Workspace, place: Path) -> None:
     """The root is pruned and trained on by the same objective; the blocks alone give up weights."""
     for name in ("first", "second"):
@@ -325,6 +334,29 @@ def test_a_relearnt_patch_answers_elsewhere_as_it_does_here(
     assert sound(elsewhere)
     export_patch(workspace, "gender", place / "whole", False, whole=True)  # it reads no other patch
     elsewhere.registry.dispose()
+
+
+def test_features_of_targets_stay_with_the_patch(workspace: Workspace, place: Path) -> None:
+    """A newer table changes neither them nor what the backbone's own items are."""
+    users = pl.read_csv(place / "gender.csv", infer_schema=False)["user_id"]
+    rows = [f"{user},i{at % 7:07}" for at, user in enumerate(users)]
+    (place / "next.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    add_task(
+        workspace, "next", place / "next.csv", method="relearn", settings=QUICK, backbone="known",
+        kind_name="recommendation",
+    )  # fmt: skip
+    with workspace.registry.read() as session:
+        row = patches.get(session, "next")
+    before, patch = opened(workspace).described, load_file(workspace.objects.path(row.weights_sha256))
+    assert before is not None
+    for name, values in before.of_items(row.config["schema"]["items"]).items():
+        assert torch.equal(patch[f"beside.{name}"], values)
+    first = answers(workspace, users[:20])
+    describe(workspace, place / "newer.csv", i0000001="taste3 thing4", i0000002="wine")
+    texts = [each.of_items(["i0000001"])["text"] for each in (before, opened(workspace).described)]
+    assert not torch.equal(*texts)
+    assert answers(workspace, users[:20]) == first
+    assert sound(workspace)
 
 
 def test_tasks_move_from_ids_to_features(workspace: Workspace, place: Path) -> None:
