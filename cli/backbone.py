@@ -78,7 +78,7 @@ def pretrain(
         str | None, typer.Option("--name", help="The backbone's name; the event log's if not given.")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="next-item, gap-fill, contrastive, or next-item+contrastive.")
+        str, typer.Option(help="next-item, gap-fill, contrastive, next-item+contrastive, or item-feature.")
     ] = PretrainConfig.objective,
     architecture: Annotated[str, typer.Option(help="nextitnet or sasrec.")] = BackboneConfig.architecture,
     channels: Annotated[int, typer.Option(min=1, help="Width of the body.")] = BackboneConfig.channels,
@@ -103,8 +103,9 @@ def pretrain(
     """Pre-train a backbone and freeze it.
 
     Learns from an event log what users do next, freezes the weights and registers them; or, by contrastive
-    (CLUE), that two views of a user are one. More workers take the same steps as one, faster, and each needs
-    a core; a run may go on with another number of them.
+    (CLUE), that two views of a user are one; or, by item-feature (ANT), what users do next from what is known
+    of items, also of those that come later. More workers take the same steps as one, faster, and each needs a
+    core; a run may go on with another number of them.
     """
     if (data is None) == (resume is None):
         raise InputError(
@@ -172,7 +173,7 @@ def _drawn_list(document: Document) -> Drawing:
 
 def _drawn_backbone(document: Document) -> Drawing:
     apart = ("metrics", "collapsed", "read_by", "capacity")
-    yield facts({name: value for name, value in document.items() if name not in apart})
+    yield facts({name: value for name, value in document.items() if name not in apart and value != {}})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],

@@ -47,6 +47,16 @@ def write_files(directory: Path) -> None:
     (directory / "later.csv").write_text("\n".join(["user_id,item_id,timestamp", *later]) + "\n")
 
 
+def write_items(path: Path) -> Path:
+    """What is known of all items but the last two: a text, an image, and of most a price."""
+    rows = [
+        f"i{at:07},taste{at % 4} thing{at % 5},{at / 4 if at % 3 else ''},{at % 4} {at % 5}.5 1"
+        for at in range(38)
+    ]
+    path.write_text("\n".join(["item_id,title:text,price:number,image:vector", *rows]) + "\n")
+    return path
+
+
 def pretrained(directory: Path) -> Workspace:
     """A workspace with the event log clicks@1 and the backbone clicks@1, where there is none."""
     write_files(directory)

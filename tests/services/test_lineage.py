@@ -201,7 +201,7 @@ def test_a_patch_exported_whole_answers_alone(workspace: Workspace, place: Path)
     import_patch(workspace, place / "out", "alone", None, False)
     digests = golden(workspace, "tier", "alone")
     assert digests["tier"] == digests["alone"]
-    assert show_task(workspace, "alone")["champion"]["method"] == "full"
+    assert show_task(workspace, "alone")["champion"]["method"] == "last"
     with workspace.registry.read() as session:
         assert patches.get(session, "alone").reads == []
     remove_task(workspace, "tier", force=False)

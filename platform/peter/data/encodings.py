@@ -48,6 +48,7 @@ class Hashed:
         counts = self._counts(rows)
         transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
         axes = components(transformer.transform(counts), COMPONENTS)
+        axes *= torch.from_numpy(counts.getnnz(0) > 0)  # beyond the table's rank they point anywhere
         return {"idf": torch.from_numpy(transformer.idf_).float(), "axes": axes}
 
     def numbers(self, rows: pl.DataFrame, fitted: Fitted) -> Tensor:

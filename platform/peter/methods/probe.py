@@ -27,6 +27,8 @@ class Options:
 class ProbePatch(nn.Module):
     """FineCLS, a baseline of PeterRec (SIGIR 2020), but on all levels over the whole history."""
 
+    later = True
+
     def __init__(self, setting: Setting, options: Options) -> None:
         super().__init__()
         self.read = ReadOut(options.readout, options.history, options.tcl)

@@ -27,4 +27,5 @@ class ItemEmbedding(nn.Embedding):
         new = items >= self.num_embeddings
         own = super().forward(items.where(~new, UNK))
         later = F.embedding((items - self.num_embeddings).clamp(min=0), self.later)
-        return torch.where(new.unsqueeze(-1), later, own)
+        found = torch.where(new.unsqueeze(-1), later, own)
+        return found.contiguous()  # as without later rows: the bits of what follows depend on the layout

@@ -196,9 +196,11 @@ class OwnedWeights(nn.Module):
             self.values.get_parameter(key(name)).mul_(self.mask(name))
 
     def whole(self, body: Backbone) -> OwnTensors:
-        """The same trunk, needing no older owner: every tensor of the body as this one uses it."""
-        own = {**self.copies.tensors(), **dict(self.effective())}
-        return OwnTensors({**body.state_dict(), **own})
+        """The same trunk, needing no older owner: every tensor of the body's blocks as this one uses it."""
+        state, own = body.state_dict(), {**self.copies.tensors(), **dict(self.effective())}
+        return OwnTensors(
+            {name: own.get(name, state[name]) for name in body.block_tensors(range(body.sites // 2))}
+        )
 
 
 def _start(root: Root, name: str, freed: Freed, seed: int) -> Tensor:

@@ -84,13 +84,17 @@ def tree(workspace: Workspace, reference: str | None) -> dict[str, Any]:
 
 
 def document(row: models.Backbone) -> dict[str, Any]:
-    """A backbone as scripts read it; `collapsed` where its objective made nearly one of all users."""
+    """A backbone as scripts read it; `collapsed` where its objective made nearly one of all users.
+
+    `features`: the modalities by which it knows its items, how many numbers each is; empty for a table.
+    """
     return {
         **_line(row),
         "weights_sha256": row.weights_sha256,
         "vocab_sha256": row.vocab_sha256,
         "architecture": row.architecture,
         "config": row.config,
+        "features": row.metrics.get("features", {}),
         "metrics": row.metrics,
         "collapsed": collapsed(row.metrics.get("valid", {})),
         "run": row.run_id,

@@ -35,6 +35,7 @@ class Known:
     vocabulary: Vocabulary
     text: str  # the text encoder
     space: FeatureSpace | None = None
+    widths: dict[str, int] = field(default_factory=dict)  # F of each modality
 
     def features(self) -> Features | None:
         """[V, F] by row of the item table, zeros in the reserved ones; None where nothing is known of any."""
@@ -43,7 +44,9 @@ class Known:
             return None
         ids = self.vocabulary.item_ids[RESERVED:]
         self.space = FeatureSpace.fit(table, ids, self.text)
-        return _below_reserved(self.space.of(table, ids))
+        found = self.space.of(table, ids)
+        self.widths = {name: values.shape[1] for name, values in sorted(found.items())}
+        return _below_reserved(found)
 
     def tensors(self) -> dict[str, Tensor]:
         """What was fitted, as a backbone's file holds it."""

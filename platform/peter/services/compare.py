@@ -1,6 +1,7 @@
 """Methods side by side on one task: fitted and measured on the same users; nothing is registered."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
 from time import perf_counter
@@ -13,7 +14,7 @@ from peter import plugins
 from peter.config import FitConfig
 from peter.data.histories import Histories
 from peter.errors import InputError, PeterError, UnknownName
-from peter.methods import GROUP, method
+from peter.methods import GROUP, Setting, method
 from peter.progress import Progress, Silent
 from peter.registry import models, patches, runs
 from peter.services import frozen
@@ -85,7 +86,7 @@ def compare(
     with workspace.registry.read() as session:
         champion = patches.get(session, name)
     if methods is None:
-        methods = [champion.method, *_applicable(champion.backbone)]
+        methods = [champion.method, *_applicable(Request.after(workspace, champion).setting)]
     recipes = _recipes(champion, methods, settings, seed)
     request = Request.after(workspace, champion, recipe=recipes[0], seeds=seeds)
     for recipe in recipes:
@@ -110,9 +111,14 @@ def compare(
     }
 
 
-def _applicable(backbone: models.Backbone) -> list[str]:
-    """Every installed method but, on a dense backbone, those that need the root of a lineage."""
-    return [name for name in sorted(plugins.modules(GROUP)) if backbone.pruned or not method(name).rooted]
+def _applicable(setting: Setting) -> list[str]:
+    """Every installed method that can be built, as it comes, for a task on its backbone."""
+    found = []
+    for name in sorted(plugins.modules(GROUP)):
+        with suppress(InputError):
+            method(name).build(setting, method(name).options())
+            found.append(name)
+    return found
 
 
 def _recipes(

@@ -24,7 +24,7 @@ def export_patch(
 
     Args:
         with_labels: also what the label file said of whom: personal data.
-        whole: with all that it reads and all of its backbone in it, so that it needs no other patch.
+        whole: with all that it reads and all blocks of its backbone in it, so that it needs no other patch.
 
     Returns:
         `{patch, directory, files: {name: sha256}, sensitive, labels}`; `labels` tells whether they are in it.

@@ -142,6 +142,7 @@ def _trained(
         "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
         **({"pruned": plan.pruned} if job.root else {}),
+        **({"features": widths} if (widths := job.known.widths) else {}),
     }
     faults.reach("backbone.pretrain:trained")
     row = _register(workspace, plan, run, job, metrics)

@@ -7,11 +7,11 @@ from peter.methods import method
 from peter.nn.owned import OwnedWeights
 from peter.services.fitting import Fitted
 
-WHOLE = "full"  # the method whose patch holds every tensor of the backbone as the task uses it
+WHOLE = "last"  # the method whose patch holds blocks of the backbone as the task uses them; here all of them
 
 
 def standalone(fitted: Fitted, name: str) -> Fitted:
-    """The patch called `name` with all that it reads and all of its backbone in itself.
+    """The patch called `name` with all that it reads, and all blocks of its backbone, in itself.
 
     Raises:
         InputError: its trunk is no set of weights.
@@ -24,8 +24,10 @@ def standalone(fitted: Fitted, name: str) -> Fitted:
     own = {
         name: tensor for name, tensor in fitted.patch.state_dict().items() if not name.startswith("trunk.")
     }
-    held = trunk.whole(fitted.setting.body).state_dict()
+    body = fitted.setting.body
+    held = trunk.whole(body).state_dict()
     recipe = fitted.recipe.by(WHOLE)
+    recipe = replace(recipe, options=replace(recipe.options, blocks=body.sites // 2))
     patch = method(WHOLE).build(fitted.setting, recipe.options)
     patch.load_state_dict({**own, **{f"trunk.{name}": tensor for name, tensor in held.items()}})
     return replace(fitted, recipe=recipe, patch=patch.eval())

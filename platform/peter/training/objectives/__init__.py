@@ -33,7 +33,7 @@ class Objective(Protocol):
 
     @property
     def compares(self) -> bool:
-        """Whether it compares the users of a batch, so that one process must see all of them."""
+        """Whether it compares the users of a batch, or their items: one process must see all of them."""
 
     def windows(self, histories: Histories, length: int) -> Tensor:
         """Windows [W, S] for bodies that read `length` events; the newest of a user comes last."""

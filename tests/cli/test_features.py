@@ -1,0 +1,103 @@
+"""Items by what is known of them, as a user goes the whole way: from a table to answers for newer items."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_workspace import LATER, everything, write_files, write_items
+
+from peter.data import encodings
+
+SMALL = ["--channels", "8", "--blocks", "2", "--epochs", "2", "--set", "max_length=20", "--set", "threads=1"]
+PRETRAIN = ["backbone", "pretrain", "shop", "--objective", "item-feature", "--set", "experts=2", *SMALL]
+ADD = ["--no-twin", "--set", "epochs=1", "--set", "threads=1", "--json"]
+
+
+@pytest.fixture
+def shop(peter, tmp_path: Path) -> Path:
+    """A directory whose registry has the event log shop, with a table of items."""
+    write_files(tmp_path)
+    write_items(tmp_path / "items.csv")
+    peter("init")
+    done = peter("data", "import", "events.csv", "--name", "shop", "--items", "items.csv", "--json")
+    assert done.json["report"]["items"]["described"] == 38
+    return tmp_path
+
+
+def known(card: dict[str, Any]) -> dict[str, int]:
+    """task -> how many events of a user it knows."""
+    return {task: answer["known"] for task, answer in card["tasks"].items()}
+
+
+def test_newer_items_are_answered_for_by_what_is_known_of_them(peter, shop: Path) -> None:
+    made = peter(*PRETRAIN, "--json").json
+    assert (made["objective"], made["config"]["experts"]) == ("item-feature", 2)
+    assert (made["features"]["number"], made["features"]["vector0"]) == (encodings.BUMPS, 3)
+    page = " ".join(peter("backbone", "show", "shop").out.split())
+    assert "features number 16, text " in page
+    for method in ("relearn", "bag"):
+        done = peter("task", "add", f"by_{method}", "--labels", "gender.csv", "--method", method, *ADD)
+        assert done.code == 0, done.err
+    (shop / "novel.csv").write_text("item_id,title,price,image\nnovel,taste1 thing2,,\n")
+    grown = peter("data", "append", "shop", "later.csv", "--items", "novel.csv", "--json").json
+    assert grown["coverage"] == [
+        {"backbone": "shop@1", "tasks": ["by_bag", "by_relearn"], "known": grown["events"]}
+    ]
+    (zoe,) = peter("profile", "get", "zoe", "--json").json["users"]
+    assert known(zoe) == {"by_relearn": len(LATER["zoe"]), "by_bag": len(LATER["zoe"]) - 1}
+    assert peter("profile", "materialize", "--incremental").code == 0
+    assert known(peter("profile", "get", "zoe", "--json").json["users"][0]) == known(zoe)
+    assert peter("verify").code == 0
+
+
+def test_a_table_that_came_later_serves_a_new_version(peter, place: Path) -> None:
+    write_items(place / "items.csv")
+    words = [word.replace("shop", "clicks") for word in PRETRAIN]
+    refused = peter(*words)
+    assert refused.code == 2
+    assert "`peter data append NAME --items FILE`" in refused.err
+    assert peter("data", "append", "clicks", "--items", "items.csv").code == 0
+    made = peter(*words, "--json").json
+    assert (made["version"], made["event_log"]) == (2, "clicks@2")
+    assert "features" not in peter("backbone", "show", "clicks@1").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*PRETRAIN, "--no-causal"], "needs a causal backbone; add --causal."),
+        ([*PRETRAIN, "--set", "negatives=5"], "leave out negatives."),
+        ([*PRETRAIN, "--workers", "2"], "leave out --workers."),
+        ([*PRETRAIN, "--set", "text_encoder=bert"], "'text_encoder=bert'"),
+        ([*PRETRAIN, "--set", "text_encoder=wordllama"], "type: pip install peter-rec[sentences]"),
+        ([*PRETRAIN, "--objective", "item-feature+contrastive"], "give it alone."),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else None,
+)
+def test_a_wrong_request_is_one_sentence_and_changes_nothing(
+    peter, shop: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    encodings._model.cache_clear()
+    monkeypatch.setitem(sys.modules, "wordllama", None)  # as if it were not installed
+    before = everything(shop)
+    refused = peter(*words)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert said in refused.err
+    assert everything(shop) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["add", "other", "--labels", "gender.csv", "--method", "relearn", *ADD],
+        ["compare", "gender", "--methods", "peter,relearn"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_relearning_wants_a_backbone_that_knows_features(peter, place: Path, words: list[str]) -> None:
+    before = everything(place)
+    refused = peter("task", *words)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert refused.err.endswith("`peter backbone pretrain DATA --objective item-feature`.\n")
+    assert everything(place) == before
