@@ -11,6 +11,7 @@ SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
     "continual": ["continual: synthetic"],
     "objectives": ["objectives"],
+    "negative_transfer": ["negative transfer", "re-learning"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }
 
