@@ -23,7 +23,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded: id
 
 import torch
 
-from peter.config import BackboneConfig, PretrainConfig, from_options
+from peter.config import BackboneConfig, PretrainConfig, from_options, to_dict
 from peter.data.labels import read_labels
 from peter.data.sources import SOURCES, Source
 from peter.methods import Examples, OtherTask, method
@@ -45,6 +45,7 @@ from peter.task import cost
 Record = dict[str, Any]
 DIGITS = 4  # of a user's cost
 CHUNK = 6  # cells of one split between two records that are kept
+FORM = 2  # of what `prepare` leaves, in the name of its folder; before 2 no log knew its items
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,13 @@ def key(wanted: Any, labelled: str) -> str:
 class Records:
     """Measured cells in a file of JSON lines; only the process that runs the experiment writes.
 
-    Data sets and backbones are below `root` and made again where they are missing.
+    Data sets and backbones are below `root` and made again where they are missing: `backbone` makes that of a
+    cell and gives its name.
     """
 
-    def __init__(self, path: Path, root: Path) -> None:
+    def __init__(self, path: Path, root: Path, backbone: "Callable[[Path, Cell], str] | None" = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.root, self.path = root, path
+        self.root, self.path, self.backbone = root, path, backbone or pretrained
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.known = {record["key"]: record for record in map(json.loads, lines)}
         self.used: set[tuple[str, str]] = set()
@@ -133,7 +135,7 @@ class Records:
         if not parts:
             return
         pool = _pool(jobs)
-        list(pool.map(pretrained, [self.root] * len(backbones), backbones))
+        list(pool.map(self.backbone, [self.root] * len(backbones), backbones))
         waiting = [pool.submit(work, self.root, part) for part in parts]
         for done, finished in enumerate(as_completed(waiting), 1):
             for record in finished.result():
@@ -171,7 +173,7 @@ def commit() -> str:
 
 def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None) -> None:
     """Write the files of a data set (`peter demo` knows it, or `write` is given) and import its events."""
-    folder = root / data
+    folder = place(root, data)
     if not (folder / "ready").exists():
         folder.mkdir(parents=True, exist_ok=True)
         source = (write or SOURCES[data])(folder)
@@ -181,9 +183,14 @@ def prepare(root: Path, data: str, write: Callable[[Path], Source] | None = None
         (folder / "ready").touch()
 
 
+def place(root: Path, data: str) -> Path:
+    """Where the files of a data set and its workspace are."""
+    return root / f"{data}.{FORM}"
+
+
 def opened(root: Path, data: str) -> Workspace:
     """The workspace of a data set that was prepared."""
-    return Workspace.open(_url(root / data))
+    return Workspace.open(_url(place(root, data)))
 
 
 def _url(folder: Path) -> str:
@@ -192,12 +199,18 @@ def _url(folder: Path) -> str:
 
 def pretrained(root: Path, cell: Cell) -> str:
     """The name of the cell's backbone, which is made if it is not there."""
-    shape, config = from_options(cell.backbone, BackboneConfig(), PretrainConfig(threads=1, salt=cell.salt))
-    name = f"b{hashlib.sha256(repr((shape, config)).encode()).hexdigest()[:12]}"
+    name, shape, config = named(cell)
     workspace = opened(root, cell.data)
     pretrain(workspace, "log", name, shape, config, Silent())
     workspace.registry.dispose()
     return name
+
+
+def named(cell: Cell) -> tuple[str, BackboneConfig, PretrainConfig]:
+    """What the cell's backbone is called, its shape and how it is pre-trained."""
+    shape, config = from_options(cell.backbone, BackboneConfig(), PretrainConfig(threads=1, salt=cell.salt))
+    decides = json.dumps([to_dict(shape), to_dict(config)], sort_keys=True)
+    return f"b{hashlib.sha256(decides.encode()).hexdigest()[:12]}", shape, config
 
 
 def _measured(root: Path, cells: Sequence[Cell]) -> list[Record]:
@@ -251,7 +264,7 @@ def requested(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Re
     """What a cell asks for on a backbone."""
     with workspace.registry.read() as session:
         row = backbones.get(session, backbone)
-    table = read_labels(root / cell.data / f"{cell.task}.csv")
+    table = read_labels(place(root, cell.data) / f"{cell.task}.csv")
     settings = [*cell.contender.settings, *cell.fit]
     recipe = Recipe.make(choose(table, None), cell.contender.method, settings, cell.seed)
     request = Request.read(workspace, cell.task, table, row, recipe)
@@ -261,7 +274,7 @@ def requested(workspace: Workspace, root: Path, backbone: str, cell: Cell) -> Re
 def _others(root: Path, cell: Cell, request: Request) -> list[OtherTask]:
     found = []
     for task in cell.others:
-        table = read_labels(root / cell.data / f"{task}.csv")
+        table = read_labels(place(root, cell.data) / f"{task}.csv")
         kind = choose(table, None)
         schema = kind.schema(table.labels)
         users = join(request.base, request.log, table, kind, schema)

@@ -57,6 +57,7 @@ class Relearned(nn.Module):
         seed = seed_of(seed, "relearned")
         self.adaptors = Adaptors(catalogue.encoder, body.item_table, seed, ids)
         fresh, blocks = body.fresh(seed), body.block_tensors(range(body.sites // 2))
+        fresh.item_embedding.later = body.item_embedding.later  # as many rows, none of which is read
         self.random = (fresh.requires_grad_(False),) if random else ()  # out of nn.Module's sight
         self.before = OwnTensors(
             {
