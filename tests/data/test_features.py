@@ -87,6 +87,7 @@ def test_words_that_no_item_had_say_nothing() -> None:
     unseen = fitted["idf"] == fitted["idf"].max()
     assert int(unseen.sum()) == PLACES - 3
     assert not fitted["axes"][:, unseen].any()
+    assert len(fitted["axes"]) == 2  # and those are left out: items have one of two sets of words
 
 
 def test_a_number_is_bumps_at_its_rank() -> None:

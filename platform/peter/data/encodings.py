@@ -18,6 +18,7 @@ from peter.errors import InputError
 
 PLACES = 2**13  # that words are hashed into
 COMPONENTS = 128  # of words, at most
+NOTHING = 1e-4  # that rounding says of an item
 BUMPS = 16  # that stand for a number
 SENTENCE = 256  # numbers that stand for a text
 GRID = np.linspace(0, 1, 65)  # shares of items at which a column of numbers is kept; straight lines between
@@ -47,9 +48,10 @@ class Hashed:
 
         counts = self._counts(rows)
         transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
-        axes = components(transformer.transform(counts), COMPONENTS)
-        axes *= torch.from_numpy(counts.getnnz(0) > 0)  # beyond the table's rank they point anywhere
-        return {"idf": torch.from_numpy(transformer.idf_).float(), "axes": axes}
+        weighted = transformer.transform(counts)
+        axes = components(weighted, COMPONENTS) * torch.from_numpy(counts.getnnz(0) > 0)
+        reached = abs(weighted @ axes.numpy().T).max(0) > NOTHING  # by items; the rest points anywhere
+        return {"idf": torch.from_numpy(transformer.idf_).float(), "axes": axes[torch.from_numpy(reached)]}
 
     def numbers(self, rows: pl.DataFrame, fitted: Fitted) -> Tensor:
         from sklearn.feature_extraction.text import TfidfTransformer
