@@ -23,10 +23,10 @@ from peter.distributed.trial import SCORE, Epoch
 from peter.distributed.tune import Search, Standing, search
 from peter.progress import Silent
 from peter.registry import patches
-from peter.services import train
-from peter.services.events import import_events
-from peter.services.pretrain import pretrain
-from peter.services.scoring import Chunk, Wanted, score
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.profile.scoring import Chunk, Wanted, score
+from peter.services.version import train
 from peter.services.workspace import Address, Workspace
 from peter.space import Uniform
 from peter.training.checkpoint import Checkpoint
@@ -105,7 +105,7 @@ def trials() -> bool:
 def loaded(job: tuple[str, str, dict[str, Any]]) -> dict[str, float]:
     """Load a frozen backbone again and again, read all of it, and see whose memory it is in."""
     from peter.registry.directory import DirectoryStore
-    from peter.services import frozen
+    from peter.services.backbone import frozen
 
     root, sha256, architecture = job
     workspace: Any = SimpleNamespace(objects=DirectoryStore(Path(root)))

@@ -7,7 +7,7 @@ from ._output import Document
 
 def fallen(rows: Iterable[Document]) -> Iterator[str]:
     """One for each {backbone, event_log, events, known} of which too little is known."""
-    from peter.services.coverage import LEAST
+    from peter.services.event_log.coverage import LEAST
 
     low = [row for row in rows if row["known"] < LEAST * row["events"]]
     yield from dict.fromkeys(map(_sentence, low))

@@ -37,7 +37,7 @@ def export(
 
     In peft's layout, with a card, a certificate and hashes: any registry that has the backbone can import it.
     """
-    from peter.services.exports import export_patch
+    from peter.services.transfer.exports import export_patch
 
     found = export_patch(open_workspace(registry, store), version, directory, with_labels, whole)
     show(found, json, _drawn_export)
@@ -61,7 +61,7 @@ def import_(
     Once it has answered here as its certificate says. It becomes champion of a new task, and of one that has
     a champion the challenger.
     """
-    from peter.services.imports import import_patch
+    from peter.services.transfer.imports import import_patch
 
     found = import_patch(open_workspace(registry, store), directory, name, owner, force)
     show(found, json, _tasks.trained)

@@ -19,7 +19,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the newest changes."""
-    from peter.services.upkeep import list_audit
+    from peter.services.integrity.upkeep import list_audit
 
     show(list_audit(open_workspace(registry, store), limit), json, _drawn_list)
 
@@ -33,7 +33,7 @@ def verify(
     Each change carries a hash over all before it, and tells of rows that must be there as it says; exits 1
     when the chain is broken or a row is not in it.
     """
-    from peter.services.upkeep import verify_audit
+    from peter.services.integrity.upkeep import verify_audit
 
     found = verify_audit(open_workspace(registry, store))
     show(found, json, _drawn_verdict)

@@ -33,7 +33,7 @@ def list_(
     registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
 ) -> None:
     """List the backbones."""
-    from peter.services import backbones
+    from peter.services.backbone import backbones
 
     show(backbones.list_backbones(open_workspace(registry, store)), json, _drawn_list)
 
@@ -46,7 +46,7 @@ def show_(
     json: JsonOption = False,
 ) -> None:
     """Show a backbone's shape, hashes and metrics."""
-    from peter.services import backbones
+    from peter.services.backbone import backbones
 
     show(backbones.show_backbone(open_workspace(registry, store), backbone), json, _drawn_backbone)
 
@@ -64,7 +64,7 @@ def tree(
 
     Event logs, the backbones learnt from each, the patches on these, and the patches that read others.
     """
-    from peter.services import backbones
+    from peter.services.backbone import backbones
 
     show(backbones.tree(open_workspace(registry, store), backbone), json, drawn_tree)
 
@@ -112,7 +112,7 @@ def pretrain(
             "Name either the event log to pre-train on, `peter backbone pretrain DATA`, "
             "or the run to go on with, `peter backbone pretrain --resume RUN`."
         )
-    from peter.services import pretrain as service
+    from peter.services.backbone import pretrain as service
     from peter.services.crew import Crew
 
     from ._progress import progress
@@ -147,7 +147,7 @@ def migrate(
     Fits each champion again on NEW, side by side, and promotes task by task where its users lose nothing. A
     task that is not promoted, or cannot be fitted, stays on OLD and keeps answering.
     """
-    from peter.services.migrate import migrate
+    from peter.services.lifecycle.migrate import migrate
 
     from ._progress import progress
 

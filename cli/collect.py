@@ -21,7 +21,7 @@ def collect(
     Safe beside other programs: it waits for their writes and they wait for it. What `peter verify --repair`
     put into quarantine/ stays there.
     """
-    from peter.services import upkeep
+    from peter.services.integrity import upkeep
 
     found = upkeep.collect(open_workspace(registry, store), dry_run)
     show(found, json, lambda document: iter([facts(document)]))

@@ -36,7 +36,7 @@ def list_(
     registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
 ) -> None:
     """List the event logs."""
-    from peter.services import events
+    from peter.services.event_log import events
 
     show(events.list_events(open_workspace(registry, store)), json, _drawn_list)
 
@@ -49,7 +49,7 @@ def show_(
     json: JsonOption = False,
 ) -> None:
     """Show an event log and where it came from."""
-    from peter.services import events
+    from peter.services.event_log import events
 
     show(events.show_events(open_workspace(registry, store), log), json, _drawn_log)
 
@@ -73,7 +73,7 @@ def import_(
     A name that exists gets a new version. `price:number` in the header of an item table says what a column
     holds (text, category, number or vector) where its values do not.
     """
-    from peter.services import events
+    from peter.services.event_log import events
 
     from ._progress import progress
 
@@ -109,7 +109,7 @@ def append(
     Tasks answer from it; what is stored stays until `peter profile materialize`. A file whose events the log
     was given before is left out. What an item table says of an item replaces what was known of it.
     """
-    from peter.services import events
+    from peter.services.event_log import events
 
     from ._progress import progress
 

@@ -38,7 +38,7 @@ def get(
 
     Each comes with its probability, the patch version that gave it, and whether the user was trained on.
     """
-    from peter.services import profiles
+    from peter.services.profile import profiles
 
     show(profiles.get(open_workspace(registry, store), users, live, explain), json, _drawn_cards)
 
@@ -58,7 +58,7 @@ def query(
     json: JsonOption = False,
 ) -> None:
     """Find users by a condition over all tasks."""
-    from peter.services import cohorts
+    from peter.services.profile import cohorts
 
     show(cohorts.query(open_workspace(registry, store), where, limit), json, _drawn_users)
 
@@ -79,7 +79,7 @@ def materialize(
 ) -> None:
     """Score every user and store the answers."""
     from peter.services.crew import Crew
-    from peter.services.materialize import materialize
+    from peter.services.profile.materialize import materialize
 
     from ._progress import progress
 
@@ -99,7 +99,7 @@ def export(
 
     One row for each user and task.
     """
-    from peter.services import cohorts
+    from peter.services.profile import cohorts
 
     show(cohorts.export(open_workspace(registry, store), file), json, _drawn_export)
 

@@ -41,7 +41,7 @@ def list_(
     registry: RegistryOption = DEFAULT_REGISTRY, store: StoreOption = None, json: JsonOption = False
 ) -> None:
     """List the tasks and their champions."""
-    from peter.services import tasks
+    from peter.services.task import tasks
 
     show(tasks.list_tasks(open_workspace(registry, store)), json, _tasks.task_list)
 
@@ -60,12 +60,12 @@ def show_(
     json: JsonOption = False,
 ) -> None:
     """Show a task beside the baselines."""
-    from peter.services import tasks
+    from peter.services.task import tasks
 
     looked_up = tasks.show_version if "@" in task else tasks.show_task
     document = looked_up(open_workspace(registry, store), task)
     if plots:
-        from peter.services.plots import plot_shown
+        from peter.services.task.plots import plot_shown
 
         document["plots"] = plot_shown(document, plots)
     show(document, json, _tasks.task)
@@ -82,7 +82,7 @@ def versions(
 
     Every move of champion and challenger stands below, with who made it and why.
     """
-    from peter.services import tasks
+    from peter.services.task import tasks
 
     show(tasks.versions(open_workspace(registry, store), name), json, _tasks.version_list)
 
@@ -101,7 +101,7 @@ def check(
 
     Reads it as `peter task add` would and reports what it found.
     """
-    from peter.services import tasks
+    from peter.services.task import tasks
 
     workspace = open_workspace(registry, store)
     show(
@@ -159,7 +159,7 @@ def add(
             f"{len(names)} tasks ({', '.join(names)}) and {len(labels)} label files; "
             "name every task once and give one --labels FILE for each, in the same order."
         )
-    from peter.services import train
+    from peter.services.version import train
 
     from ._progress import progress
 
@@ -206,7 +206,7 @@ def train_(
             "Name one task, `peter task train NAME [--labels FILE]`, or train every task on its own labels, "
             "`peter task train --all`."
         )
-    from peter.services import train
+    from peter.services.version import train
 
     from ._progress import progress
 
@@ -241,7 +241,7 @@ def compare_(
     Fits each on the task's labels, backbone and split, and measures how well and how fast it answers. The
     champion's method has the champion's settings, every other its own defaults. Nothing is registered.
     """
-    from peter.services.compare import compare
+    from peter.services.version.compare import compare
 
     from ._progress import progress
 
@@ -261,7 +261,7 @@ def promote_(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion."""
-    from peter.services import promote
+    from peter.services.promotion import promote
 
     show(promote.promote(open_workspace(registry, store), version, force, why), json, _tasks.task)
 
@@ -275,7 +275,7 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Make the previous champion champion again."""
-    from peter.services import promote
+    from peter.services.promotion import promote
 
     show(promote.rollback(open_workspace(registry, store), name, force), json, _tasks.task)
 
@@ -292,7 +292,7 @@ def remove(
 
     It answers no more, and keeps its name and its history.
     """
-    from peter.services.upkeep import remove_task
+    from peter.services.integrity.upkeep import remove_task
 
     removed = remove_task(open_workspace(registry, store), name, force)
     show(removed, json, lambda document: iter([facts(document)]))

@@ -85,7 +85,7 @@ def tune(
             f"Run {resume} goes on as it was planned, so {', '.join(sorted(odd))} cannot be given; "
             f"type `peter tune --resume {resume}`."
         )
-    from peter.services import tune
+    from peter.services.version import tune
 
     from ._progress import progress
 

@@ -35,7 +35,7 @@ def forget(
     Removes every event, label and answer of the user from all versions, and leaves them out of whatever is
     read from now on. Names what learnt from them. Killed at any point, it goes on when typed again.
     """
-    from peter.services.forget import forget
+    from peter.services.lifecycle.forget import forget
 
     from ._progress import progress
 

@@ -34,8 +34,8 @@ def verify(
     champion's certificate; exits 1 when something is wrong (and stays so). --quick sees that objects are
     there and not empty, and not what is in them.
     """
-    from peter.services.repair import copy_at
-    from peter.services.verify import verify
+    from peter.services.integrity.repair import copy_at
+    from peter.services.integrity.verify import verify
 
     from ._progress import progress
 

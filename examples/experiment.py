@@ -30,15 +30,15 @@ from peter.methods import Examples, OtherTask, method
 from peter.nn.init import generator
 from peter.progress import Silent
 from peter.registry import backbones
-from peter.services.contest import Majority
-from peter.services.events import import_events
-from peter.services.fitting import Fitted, calibrated, epochs
-from peter.services.kinds import choose
-from peter.services.labelled import Labelled
-from peter.services.labelled import prepare as join
-from peter.services.pretrain import pretrain
-from peter.services.recipes import Recipe
-from peter.services.requests import Request
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.patch.fitting import Fitted, calibrated, epochs
+from peter.services.patch.recipes import Recipe
+from peter.services.patch.requests import Request
+from peter.services.promotion.contest import Majority
+from peter.services.task.kinds import choose
+from peter.services.task.labelled import Labelled
+from peter.services.task.labelled import prepare as join
 from peter.services.workspace import Workspace
 from peter.task import cost
 

@@ -24,7 +24,7 @@ from peter.registry.aliases import CHAMPION
 from peter.registry.database import Registry
 from peter.registry.models import Base
 from peter.registry.record import SEAL
-from peter.services.verify import verify
+from peter.services.integrity.verify import verify
 from peter.services.workspace import Workspace
 
 ADD = "--seed 3 --method bag --no-twin --set threads=1"  # the quickest version there is

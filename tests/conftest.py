@@ -230,7 +230,7 @@ def finished(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     import small_workspace
 
     from peter.progress import Silent
-    from peter.services.materialize import materialize
+    from peter.services.profile.materialize import materialize
     from peter.services.workspace import Workspace
 
     directory = shutil.copytree(pretrained, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)

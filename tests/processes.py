@@ -16,8 +16,9 @@ from pathlib import Path
 ONE_CORE = ("RAY_OVERRIDE_RESOURCES", '{"CPU": 1}')  # for each that Ray has, a process imports for seconds
 forkserver = multiprocessing.get_context("forkserver")
 SERVICES = (
-    "events", "pretrain", "train", "materialize", "promote", "upkeep", "verify", "cohorts", "exports",
-    "imports", "forget",
+    "event_log.events", "backbone.pretrain", "version.train", "profile.materialize", "promotion.promote",
+    "integrity.upkeep", "integrity.verify", "profile.cohorts", "transfer.exports", "transfer.imports",
+    "lifecycle.forget",
 )  # fmt: skip
 LAZY = (
     "alembic.command",

@@ -13,9 +13,11 @@ from small_workspace import add_task, train_task
 from peter import faults
 from peter.errors import InputError
 from peter.registry import aliases, tasks
-from peter.services import gate, upkeep, verify, versions
-from peter.services.promote import promote, rollback
-from peter.services.requests import Request
+from peter.services.integrity import upkeep, verify
+from peter.services.patch.requests import Request
+from peter.services.promotion import gate
+from peter.services.promotion.promote import promote, rollback
+from peter.services.version import versions
 from peter.services.workspace import Address, Workspace
 
 Words = Sequence[Any]  # a command: its verb and what it is given

@@ -17,9 +17,9 @@ from peter.progress import Silent
 from peter.registry import patches, schema
 from peter.registry.database import Registry
 from peter.registry.models import Base, Patch
-from peter.services import train
-from peter.services.events import import_events
-from peter.services.pretrain import pretrain
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.version import train
 from peter.services.workspace import Workspace
 
 TASKS = {"gender": 2, "tier": 4}  # classes: the users' hidden types, modulo so many

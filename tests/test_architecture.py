@@ -40,6 +40,26 @@ FLOORS = {
 }
 BESIDE = {("peter.methods", "peter.data")}  # neighbours on one floor that may be used
 
+ROOMS = {  # the floors within peter.services: its rooms, and what is in none
+    "demo": 10,
+    "lifecycle": 9,
+    "transfer": 9,
+    "version": 8,
+    "promotion": 7,
+    "integrity": 6,
+    "profile": 6,
+    "patch": 5,
+    "event_log": 4,
+    "task": 4,
+    "backbone": 3,
+    "crew": 1,
+    "forgotten": 1,
+    "logs": 1,
+    "running": 1,
+    "runs": 1,
+    "workspace": 0,
+}
+
 LEAVES = {  # found by discovery, imported by nobody; longest name first
     "peter.migrations.versions": (),
     "peter.migrations": ("peter.registry.models",),
@@ -110,6 +130,11 @@ def _part(module: str) -> str:
     return parts[0] if parts else module
 
 
+def _room(module: str) -> str:
+    """What holds a module of services, as ROOMS should name it; empty for any other module."""
+    return module.split(".")[2] if module.startswith("peter.services.") else ""
+
+
 def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
     if not node.level:
         return node.module or ""
@@ -162,6 +187,14 @@ def test_imports_go_down(module):
         assert there in FLOORS, f"{module} names {name}: leaves are discovered, and a new part needs a floor"
         down = FLOORS[there] < FLOORS[here] or FLOORS[there] == 0 or (here, there) in BESIDE
         assert down, f"{module} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+
+
+@every_module
+def test_imports_between_rooms_of_services_go_down(module):
+    if here := _room(module):
+        assert here in ROOMS, f"{module} needs a room of services"
+        for there in {_room(name) for name in _all_imports(module)} - {here, ""}:
+            assert ROOMS[there] < ROOMS[here], f"{module} ({here}) imports from {there}"
 
 
 @every_module

@@ -18,13 +18,13 @@ from peter.methods import Older, method
 from peter.nn.copies import OwnTensors
 from peter.progress import Silent
 from peter.registry import backbones, models
-from peter.services import frozen
-from peter.services.fitting import Fitted, calibrated
-from peter.services.labelled import Labelled
+from peter.services.backbone import frozen
+from peter.services.backbone.pretrain import root_of
 from peter.services.logs import open_log
-from peter.services.packing import packed, unindexed
-from peter.services.pretrain import root_of
-from peter.services.requests import Request
+from peter.services.patch.fitting import Fitted, calibrated
+from peter.services.patch.packing import packed, unindexed
+from peter.services.patch.requests import Request
+from peter.services.task.labelled import Labelled
 from peter.services.workspace import Workspace
 from peter.training.fit import fit
 from peter.training.pretrain_model import TableModel

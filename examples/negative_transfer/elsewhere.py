@@ -18,11 +18,11 @@ from peter.data.vocabulary import Vocabulary
 from peter.nn.view import TABLE
 from peter.progress import Silent
 from peter.registry import backbones, event_logs, models, patches
-from peter.services.events import import_events
-from peter.services.frozen import BODY
-from peter.services.pretrain import pretrain
-from peter.services.tasks import list_tasks
-from peter.services.train import Change, Told, add_tasks, train_tasks
+from peter.services.backbone.frozen import BODY
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.task.tasks import list_tasks
+from peter.services.version.train import Change, Told, add_tasks, train_tasks
 from peter.services.workspace import Workspace
 
 TASK = "taste"

@@ -31,7 +31,7 @@ from asked import (
 from experiment import Cell, Contender, Record, Records, prepare
 from report import Given, gain, main, picture, spread, table, told
 
-from peter.services.contest import MAJORITY
+from peter.services.promotion.contest import MAJORITY
 
 SHOWN = {"ndcg@10": ("ndcg@10", "uni100_hit@10"), "log_loss": ("log_loss", "accuracy")}
 RANKED = ("log_loss", "ndcg@10", "hit@10")

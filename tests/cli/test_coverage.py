@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from small_workspace import LATER
 
-from peter.services.coverage import LEAST
+from peter.services.event_log.coverage import LEAST
 
 NOVEL = 400  # events of items that came after the backbone, of one user
 WARNING = "clicks@1 knows {:.1%} of the events of {}, the others are of newer items; for one that knows all:"

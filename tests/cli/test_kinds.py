@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from peter.services import scoring
+from peter.services.profile import scoring
 
 QUICK = ["--set", "epochs=2", "--set", "threads=1"]
 ITEMS = {"i0000001": "folk", "i0000002": "jazz", "i0000003": "rock"}

@@ -16,7 +16,7 @@ from small_workspace import everything, train_task
 
 from peter.registry import patches
 from peter.registry.columns import canonical
-from peter.services.patch_directory import CARD, CONFIG, FORMAT, HEADER, LABELS, SHEET, WEIGHTS
+from peter.services.transfer.patch_directory import CARD, CONFIG, FORMAT, HEADER, LABELS, SHEET, WEIGHTS
 from peter.services.workspace import Workspace
 
 Values = dict[str, Any]

@@ -14,7 +14,7 @@ from small_workspace import everything, table_rows, url
 
 from peter.registry import patches, runs, trials
 from peter.registry.database import Registry
-from peter.services.searches import Plan
+from peter.services.version.searches import Plan
 
 TRIALS = 4
 LONG = """

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from peter.progress import Silent
 from peter.registry import patches
 from peter.registry.models import Patch
-from peter.services.pretrain import pretrain
+from peter.services.backbone.pretrain import pretrain
 from peter.services.workspace import Workspace
 
 

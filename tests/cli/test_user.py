@@ -6,7 +6,7 @@ import pytest
 from small_workspace import everything
 
 from peter.data.labels import match, read_labels
-from peter.services import versions
+from peter.services.version import versions
 
 USER = "u0000009"
 

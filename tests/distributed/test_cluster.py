@@ -12,8 +12,8 @@ from processes import peter, started, wait_for, workers
 from small_workspace import PRETRAIN, SHAPE, TASKS, everything, train_task
 
 from peter.progress import Silent
-from peter.services.pretrain import pretrain
-from peter.services.promote import promote
+from peter.services.backbone.pretrain import pretrain
+from peter.services.promotion.promote import promote
 from peter.services.workspace import Workspace
 
 NODES = 3  # of one core each, beside a head that computes nothing; one may be lost

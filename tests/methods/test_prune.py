@@ -11,7 +11,7 @@ from peter.methods import Examples, Older, Setting, method
 from peter.methods.prune import NAME, claim
 from peter.nn.owned import KEPT, OwnedWeights, Root, owners
 from peter.progress import Silent
-from peter.services.packing import packed, unindexed
+from peter.services.patch.packing import packed, unindexed
 from peter.testing import ITEMS, fingerprint, tiny_body, toy_users
 from peter.training.fit import fit, predict
 

@@ -32,7 +32,7 @@ def owned(body: Backbone, root: Root, claims: Iterable[Claim] = (), **options: o
 
 
 def claimed(trunk: OwnedWeights) -> Claim:
-    """What it holds, as `services.older` gives it to those who come later."""
+    """What it holds, as `services.patch.older` gives it to those who come later."""
     bits = {name: trunk.values.get_buffer(key(name) + KEPT).clone() for name in trunk.weights}
     values = {name: trunk.values.get_parameter(key(name)).detach() for name in trunk.weights}
     return Claim(bits, {name: held[from_bytes(bits[name], len(held))] for name, held in values.items()})

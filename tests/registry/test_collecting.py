@@ -13,8 +13,8 @@ from peter.progress import Silent
 from peter.registry import aliases, live, patches, profiles, tasks
 from peter.registry.database import Registry
 from peter.registry.directory import DirectoryStore
-from peter.services.upkeep import collect
-from peter.services.verify import verify
+from peter.services.integrity.upkeep import collect
+from peter.services.integrity.verify import verify
 from peter.services.workspace import Workspace
 
 # Forked children only use the registry and the store, never the threads of libraries that other tests loaded.

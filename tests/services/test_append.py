@@ -14,12 +14,12 @@ from peter.data.histories import UNK, Histories
 from peter.progress import Silent
 from peter.registry import aliases, event_logs
 from peter.registry import profiles as tables
-from peter.services.cohorts import query
-from peter.services.events import append_events, list_events
+from peter.services.event_log.events import append_events, list_events
 from peter.services.logs import open_log
-from peter.services.materialize import materialize
-from peter.services.openings import Openings
-from peter.services.profiles import get
+from peter.services.profile.cohorts import query
+from peter.services.profile.materialize import materialize
+from peter.services.profile.openings import Openings
+from peter.services.profile.profiles import get
 from peter.services.workspace import Workspace
 
 

@@ -12,9 +12,9 @@ from processes import peter, started, wait_for, workers
 from small_workspace import PRETRAIN, QUICK, SHAPE, add_task, everything, train_task, url
 
 from peter.progress import Silent
-from peter.services.migrate import migrate
-from peter.services.pretrain import pretrain
-from peter.services.train import Change, train_tasks
+from peter.services.backbone.pretrain import pretrain
+from peter.services.lifecycle.migrate import migrate
+from peter.services.version.train import Change, train_tasks
 from peter.services.workspace import Workspace
 
 
@@ -128,7 +128,7 @@ class TestMigrate:
 
     @pytest.mark.slow
     def test_rolling_back_gives_the_old_answers_again(self, workspace: Workspace, moved, place: Path) -> None:
-        from peter.services.promote import rollback
+        from peter.services.promotion.promote import rollback
 
         for row in moved["tasks"]:
             if row["promoted"]:

@@ -12,9 +12,9 @@ from small_workspace import add_task, table_rows, url
 from peter.errors import InputError, PeterError
 from peter.progress import Silent
 from peter.registry import backbones
-from peter.services.events import import_events
-from peter.services.profiles import get
-from peter.services.verify import verify
+from peter.services.event_log.events import import_events
+from peter.services.integrity.verify import verify
+from peter.services.profile.profiles import get
 from peter.services.workspace import Address, Workspace
 
 

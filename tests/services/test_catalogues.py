@@ -19,19 +19,20 @@ from peter.errors import CorruptObject, InputError
 from peter.nn.embedding import UNK
 from peter.progress import Silent
 from peter.registry import backbones, event_logs, patches
-from peter.services import frozen, profiles
-from peter.services.backbones import show_backbone
-from peter.services.catalogues import Described
+from peter.services.backbone import frozen
+from peter.services.backbone.backbones import show_backbone
+from peter.services.backbone.catalogues import Described
+from peter.services.backbone.pretrain import pretrain
 from peter.services.crew import Crew
-from peter.services.events import append_events, show_events
-from peter.services.exports import export_patch
-from peter.services.forget import forget
-from peter.services.imports import import_patch
+from peter.services.event_log.events import append_events, show_events
+from peter.services.integrity.verify import verify
+from peter.services.lifecycle.forget import forget
+from peter.services.lifecycle.migrate import migrate
 from peter.services.logs import open_log
-from peter.services.materialize import materialize
-from peter.services.migrate import migrate
-from peter.services.pretrain import pretrain
-from peter.services.verify import verify
+from peter.services.profile import profiles
+from peter.services.profile.materialize import materialize
+from peter.services.transfer.exports import export_patch
+from peter.services.transfer.imports import import_patch
 from peter.services.workspace import Workspace
 
 CONFIG = PretrainConfig("item-feature", epochs=2, threads=1, experts=2)

@@ -7,7 +7,7 @@ import pytest
 
 from peter.data.labels import LabelTable, read_labels
 from peter.errors import InputError
-from peter.services.kinds import choose
+from peter.services.task.kinds import choose
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from small_workspace import url
 
 from peter.data.labels import read_labels
 from peter.registry import backbones
-from peter.services.kinds import choose
-from peter.services.recipes import Recipe
-from peter.services.requests import Request
+from peter.services.patch.recipes import Recipe
+from peter.services.patch.requests import Request
+from peter.services.task.kinds import choose
 from peter.services.workspace import Workspace
 
 KEPT = 5  # events before the first choice

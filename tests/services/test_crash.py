@@ -16,7 +16,7 @@ from newer_schema import NEWER, checkout, knowing
 from small_workspace import table_rows, url
 
 import peter
-from peter.services.forget import STEPS
+from peter.services.lifecycle.forget import STEPS
 from peter.services.workspace import Workspace
 
 KILLS = 40

@@ -14,8 +14,8 @@ from peter.progress import Silent
 from peter.registry import aliases, event_logs, patches, profiles
 from peter.registry.directory import DirectoryStore
 from peter.registry.objects import place as place_of
-from peter.services.materialize import materialize
-from peter.services.verify import verify
+from peter.services.integrity.verify import verify
+from peter.services.profile.materialize import materialize
 from peter.services.workspace import Workspace
 
 # what an object is -> where the row that refers to it says so, and its hash

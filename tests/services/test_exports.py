@@ -11,18 +11,18 @@ from small_workspace import PRETRAIN, SHAPE, table_rows, train_task, url
 from peter.errors import InputError
 from peter.progress import Silent
 from peter.registry import audit
-from peter.services import profiles
-from peter.services.cohorts import query
-from peter.services.compare import compare
-from peter.services.events import import_events
-from peter.services.exports import export_patch
-from peter.services.imports import import_patch
-from peter.services.materialize import materialize
-from peter.services.patch_directory import LABELS, WEIGHTS
-from peter.services.pretrain import pretrain
-from peter.services.promote import promote, rollback
-from peter.services.tasks import show_task, show_version, versions
-from peter.services.verify import verify
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.integrity.verify import verify
+from peter.services.profile import profiles
+from peter.services.profile.cohorts import query
+from peter.services.profile.materialize import materialize
+from peter.services.promotion.promote import promote, rollback
+from peter.services.task.tasks import show_task, show_version, versions
+from peter.services.transfer.exports import export_patch
+from peter.services.transfer.imports import import_patch
+from peter.services.transfer.patch_directory import LABELS, WEIGHTS
+from peter.services.version.compare import compare
 from peter.services.workspace import Workspace
 
 USERS = ["007", "7", "NA", "u0000009", "u0000010", "u0000200"]

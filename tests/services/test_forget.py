@@ -28,20 +28,20 @@ from peter.data.splits import TEST, TRAIN, assign
 from peter.errors import Busy, InputError, PeterError
 from peter.progress import Silent
 from peter.registry import audit, runs
-from peter.services import remains
-from peter.services.cohorts import export, query
-from peter.services.events import append_events, import_events, list_events
-from peter.services.exports import export_patch
-from peter.services.forget import STEPS, forget
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import append_events, import_events, list_events
 from peter.services.forgotten import Forgotten
-from peter.services.imports import import_patch
-from peter.services.materialize import materialize
-from peter.services.pretrain import pretrain
-from peter.services.profiles import get
-from peter.services.tasks import check_labels
-from peter.services.tasks import versions as versions_of
-from peter.services.upkeep import collect, remove_task
-from peter.services.verify import verify
+from peter.services.integrity.upkeep import collect, remove_task
+from peter.services.integrity.verify import verify
+from peter.services.lifecycle import remains
+from peter.services.lifecycle.forget import STEPS, forget
+from peter.services.profile.cohorts import export, query
+from peter.services.profile.materialize import materialize
+from peter.services.profile.profiles import get
+from peter.services.task.tasks import check_labels
+from peter.services.task.tasks import versions as versions_of
+from peter.services.transfer.exports import export_patch
+from peter.services.transfer.imports import import_patch
 from peter.services.workspace import Workspace
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from peter.data.histories import Histories
 from peter.methods import Examples, Setting
-from peter.services.gate import Verdict, judge
+from peter.services.promotion.gate import Verdict, judge
 from peter.task import kind
 from peter.testing import ITEMS, tiny_body
 

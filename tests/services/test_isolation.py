@@ -21,10 +21,13 @@ from peter.nn.backbones.nextitnet import NextItNet
 from peter.progress import Silent
 from peter.registry import aliases, backbones, patches
 from peter.registry.models import Base
-from peter.services import certificates, frozen, patch_objects, profiles, verify
-from peter.services.pretrain import pretrain
-from peter.services.recipes import Recipe
-from peter.services.requests import Request
+from peter.services.backbone import frozen
+from peter.services.backbone.pretrain import pretrain
+from peter.services.integrity import certificates, verify
+from peter.services.patch import patch_objects
+from peter.services.patch.recipes import Recipe
+from peter.services.patch.requests import Request
+from peter.services.profile import profiles
 from peter.services.workspace import Workspace
 from peter.task import kind
 

@@ -12,8 +12,8 @@ from peter.config import BackboneConfig, PretrainConfig
 from peter.data.splits import TEST, assign
 from peter.data.synthetic import Population, World
 from peter.progress import Silent
-from peter.services.events import import_events
-from peter.services.pretrain import pretrain
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
 from peter.services.workspace import Workspace
 
 ITEMS = 40

@@ -12,21 +12,23 @@ from small_workspace import PRETRAIN, QUICK, SHAPE, add_task, train_task, url, w
 from peter.errors import Busy, CorruptObject, InputError
 from peter.progress import Silent
 from peter.registry import backbones, lineage, patches
-from peter.services import certificates, frozen, patch_objects
-from peter.services.backbones import show_backbone
-from peter.services.batch import make_each
-from peter.services.compare import compare
-from peter.services.events import import_events
-from peter.services.exports import export_patch
-from peter.services.imports import import_patch
-from peter.services.pretrain import pretrain
-from peter.services.profiles import get
-from peter.services.promote import promote, rollback
-from peter.services.tasks import show_task
-from peter.services.train import Change, following
-from peter.services.upkeep import remove_task
-from peter.services.verify import verify
-from peter.services.versions import begun, registered, trained
+from peter.services.backbone import frozen
+from peter.services.backbone.backbones import show_backbone
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.integrity import certificates
+from peter.services.integrity.upkeep import remove_task
+from peter.services.integrity.verify import verify
+from peter.services.patch import patch_objects
+from peter.services.profile.profiles import get
+from peter.services.promotion.promote import promote, rollback
+from peter.services.task.tasks import show_task
+from peter.services.transfer.exports import export_patch
+from peter.services.transfer.imports import import_patch
+from peter.services.version.batch import make_each
+from peter.services.version.compare import compare
+from peter.services.version.train import Change, following
+from peter.services.version.versions import begun, registered, trained
 from peter.services.workspace import Workspace
 
 

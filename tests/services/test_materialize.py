@@ -13,10 +13,10 @@ from processes import peter, started, wait_for, workers
 from small_workspace import LATER, everything, train_task
 
 from peter.progress import Silent
-from peter.services import scoring
-from peter.services.events import append_events
-from peter.services.materialize import materialize
-from peter.services.promote import promote
+from peter.services.event_log.events import append_events
+from peter.services.profile import scoring
+from peter.services.profile.materialize import materialize
+from peter.services.promotion.promote import promote
 from peter.services.workspace import Workspace
 
 USERS = 300

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from peter.errors import CorruptObject
-from peter.services.packing import COLUMNS, learnt, packed, unpacked
+from peter.services.patch.packing import COLUMNS, learnt, packed, unpacked
 
 ITEMS = 10
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from small_workspace import PRETRAIN, SHAPE, add_task, write_files
 
 from peter.progress import Silent
-from peter.services.cohorts import query
-from peter.services.events import import_events
-from peter.services.materialize import materialize
-from peter.services.pretrain import pretrain
-from peter.services.profiles import get
-from peter.services.tasks import list_tasks
-from peter.services.upkeep import collect
-from peter.services.verify import verify
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
+from peter.services.integrity.upkeep import collect
+from peter.services.integrity.verify import verify
+from peter.services.profile.cohorts import query
+from peter.services.profile.materialize import materialize
+from peter.services.profile.profiles import get
+from peter.services.task.tasks import list_tasks
 from peter.services.workspace import Workspace
 
 

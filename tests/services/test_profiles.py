@@ -12,10 +12,10 @@ from small_workspace import TASKS, add_task, train_task
 from peter.data.splits import TEST, assign
 from peter.errors import InputError
 from peter.progress import Silent
-from peter.services.cohorts import export, query
-from peter.services.materialize import materialize
-from peter.services.profiles import get
-from peter.services.promote import promote
+from peter.services.profile.cohorts import export, query
+from peter.services.profile.materialize import materialize
+from peter.services.profile.profiles import get
+from peter.services.promotion.promote import promote
 from peter.services.workspace import Workspace
 
 

@@ -15,11 +15,14 @@ from peter.errors import CorruptObject, InputError
 from peter.progress import Silent
 from peter.registry import aliases, patches
 from peter.registry.models import Base, Patch
-from peter.services import backbones, certificates, frozen, patch_objects, profiles
-from peter.services.materialize import materialize
-from peter.services.promote import promote
-from peter.services.upkeep import remove_task
-from peter.services.verify import verify
+from peter.services.backbone import backbones, frozen
+from peter.services.integrity import certificates
+from peter.services.integrity.upkeep import remove_task
+from peter.services.integrity.verify import verify
+from peter.services.patch import patch_objects
+from peter.services.profile import profiles
+from peter.services.profile.materialize import materialize
+from peter.services.promotion.promote import promote
 from peter.services.workspace import Workspace
 
 BOLD = [  # moves far from what it starts as, and keeps where it got to

@@ -6,7 +6,7 @@ import pytest
 
 from peter.config import FitConfig
 from peter.errors import InputError
-from peter.services.recipes import TWIN, Recipe
+from peter.services.patch.recipes import TWIN, Recipe
 from peter.task import kind
 
 CLASSES = kind("classification")

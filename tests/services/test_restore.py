@@ -17,8 +17,8 @@ from peter.progress import Silent
 from peter.registry import patches, schema, tasks
 from peter.registry.backup import backup
 from peter.registry.database import Registry
-from peter.services.upkeep import collect
-from peter.services.verify import verify
+from peter.services.integrity.upkeep import collect
+from peter.services.integrity.verify import verify
 from peter.services.workspace import Workspace
 
 WRITERS = 3

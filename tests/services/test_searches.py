@@ -15,11 +15,11 @@ from peter.distributed.tune import Outcome, Standing
 from peter.errors import PeterError
 from peter.progress import Bar, Silent
 from peter.registry import models, patches, runs, trials
-from peter.services import searches
-from peter.services.fitting import fitted
-from peter.services.recipes import Recipe
-from peter.services.requests import Request
-from peter.services.searches import Plan, Watcher, changed, scores, searched
+from peter.services.patch.fitting import fitted
+from peter.services.patch.recipes import Recipe
+from peter.services.patch.requests import Request
+from peter.services.version import searches
+from peter.services.version.searches import Plan, Watcher, changed, scores, searched
 from peter.services.workspace import Address, Workspace
 from peter.task import cost
 

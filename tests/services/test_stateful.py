@@ -21,8 +21,9 @@ from small_workspace import add_task, copy_registry, table_rows, url
 from peter.errors import InputError
 from peter.progress import Silent
 from peter.registry import live
-from peter.services import upkeep, versions
-from peter.services.verify import verify
+from peter.services.integrity import upkeep
+from peter.services.integrity.verify import verify
+from peter.services.version import versions
 from peter.services.workspace import Address, Workspace
 
 FILES = 4

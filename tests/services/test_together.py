@@ -12,9 +12,9 @@ from peter.distributed.tune import Outcome
 from peter.errors import Interrupted, PeterError
 from peter.progress import Silent
 from peter.registry import aliases, patches, runs
-from peter.services import together as module
-from peter.services.searches import Plan
-from peter.services.together import Job, together
+from peter.services.version import together as module
+from peter.services.version.searches import Plan
+from peter.services.version.together import Job, together
 from peter.services.workspace import Workspace
 
 Look = Callable[[Job, int, threading.Event], list[Outcome]]

@@ -12,11 +12,11 @@ from small_workspace import PRETRAIN, QUICK, SHAPE, train_task
 from peter.data.splits import TEST, assign
 from peter.progress import Silent
 from peter.registry import patches, twins
-from peter.services import contest
-from peter.services.fitting import fitted
-from peter.services.forget import forget
-from peter.services.pretrain import pretrain
-from peter.services.upkeep import collect
+from peter.services.backbone.pretrain import pretrain
+from peter.services.integrity.upkeep import collect
+from peter.services.lifecycle.forget import forget
+from peter.services.patch.fitting import fitted
+from peter.services.promotion import contest
 from peter.services.workspace import Workspace
 
 Trained = Callable[..., tuple[dict[str, Any], int]]

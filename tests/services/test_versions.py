@@ -12,10 +12,10 @@ from small_workspace import add_task, table_rows, train_task
 from peter.errors import InputError, NameTaken, NotOwner
 from peter.progress import Silent
 from peter.registry import audit
-from peter.services import train
-from peter.services.promote import promote, rollback
-from peter.services.tasks import show_task, show_version, versions
-from peter.services.verify import verify
+from peter.services.integrity.verify import verify
+from peter.services.promotion.promote import promote, rollback
+from peter.services.task.tasks import show_task, show_version, versions
+from peter.services.version import train
 from peter.services.workspace import Workspace
 
 

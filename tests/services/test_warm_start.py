@@ -21,14 +21,14 @@ from peter.methods._deep import DeepPatch
 from peter.progress import Silent
 from peter.registry import backbones, patches
 from peter.registry.models import Patch
-from peter.services import patch_objects, warm_start
-from peter.services.exports import export_patch
-from peter.services.forget import forget
-from peter.services.imports import import_patch
-from peter.services.recipes import Recipe
-from peter.services.requests import Request
-from peter.services.upkeep import remove_task
-from peter.services.verify import verify
+from peter.services.integrity.upkeep import remove_task
+from peter.services.integrity.verify import verify
+from peter.services.lifecycle.forget import forget
+from peter.services.patch import patch_objects, warm_start
+from peter.services.patch.recipes import Recipe
+from peter.services.patch.requests import Request
+from peter.services.transfer.exports import export_patch
+from peter.services.transfer.imports import import_patch
 from peter.services.workspace import Workspace
 from peter.task import kind
 

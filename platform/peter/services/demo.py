@@ -9,13 +9,13 @@ from peter.data.splits import TEST, assign
 from peter.errors import UnknownName
 from peter.progress import Progress
 from peter.registry import backbones
-from peter.services.events import import_events
+from peter.services.backbone.pretrain import pretrain
+from peter.services.event_log.events import import_events
 from peter.services.logs import open_log
-from peter.services.materialize import materialize
-from peter.services.pretrain import pretrain
-from peter.services.profiles import get
-from peter.services.tasks import list_tasks, show_task
-from peter.services.train import Change, Told, add_tasks
+from peter.services.profile.materialize import materialize
+from peter.services.profile.profiles import get
+from peter.services.task.tasks import list_tasks, show_task
+from peter.services.version.train import Change, Told, add_tasks
 from peter.services.workspace import Workspace
 
 CARDS = 3

@@ -1,0 +1,1 @@
+"""Backbones: pre-trained, frozen, read from the store with the items that they know."""

@@ -1,0 +1,1 @@
+"""Nothing missing, nothing changed, nothing left over: certificates, verify, repair, gc, audit."""

@@ -1,0 +1,1 @@
+"""What becomes of versions later: moved to another backbone, fitted again without a user."""

@@ -1,0 +1,1 @@
+"""Patches: what is asked for, what they may read of others, fitted, stored."""

@@ -1,0 +1,1 @@
+"""Profiles: the champions' answers for users, computed, materialised, read, queried."""

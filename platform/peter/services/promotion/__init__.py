@@ -1,0 +1,1 @@
+"""Who is champion: a patch beside its baselines and its twin, the gate, a move by hand."""

@@ -1,0 +1,76 @@
+"""Moving the champion by hand: promote a version, or roll back to the one before."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from peter import faults
+from peter.errors import InputError
+from peter.registry import aliases, models, patches, tasks
+from peter.services.task.tasks import show_task
+from peter.services.workspace import Workspace
+
+ROLLED_BACK = "rolled back"  # the reason in the history by which a way back is told from a promotion
+
+
+def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict[str, Any]:
+    """Make `gender@3` the champion of its task; the task's document.
+
+    Raises:
+        UnknownName: no such version.
+        NotOwner: somebody else's task, and no `force`.
+        PeterError: the version, or another task's champion, no longer answers as it did.
+    """
+    from peter.services.integrity import verify
+
+    with workspace.registry.read() as session:
+        chosen = patches.get(session, reference)
+    task = chosen.task
+    tasks.authorise(task, workspace.actor, force)
+    verify.require(workspace, [*verify.others(workspace, task.name), chosen], task.name)
+
+    def move(session: Session) -> None:
+        patch = patches.get(session, reference)
+        reason = f"promoted by hand: {why}" if why else "promoted by hand"
+        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, reason)
+        faults.reach("task.promote:moved")
+
+    workspace.registry.write(move)
+    faults.reach("task.promote:committed")
+    return show_task(workspace, task.name)
+
+
+def rollback(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
+    """Give `champion` back to the version that held it before; the task's document.
+
+    Raises:
+        InputError: no version held it before.
+        NotOwner: somebody else's task, and no `force`.
+    """
+
+    def move(session: Session) -> None:
+        task = tasks.hold(session, tasks.get(session, name))  # nobody may promote while we look back
+        tasks.authorise(task, workspace.actor, force)
+        patch = patches.get(session, f"{name}@{_before(session, task)}")
+        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, ROLLED_BACK)
+        faults.reach("task.rollback:moved")
+
+    workspace.registry.write(move)
+    faults.reach("task.rollback:committed")
+    return show_task(workspace, name)
+
+
+def _before(session: Session, task: models.Task) -> int:
+    """The champion before the present one: rolling back twice goes two versions back, not forth again."""
+    held: list[int] = []
+    for row in aliases.history(session, task):
+        if row.alias == aliases.CHAMPION:
+            if row.why == ROLLED_BACK and held[-2:-1] == [row.to_version]:
+                held.pop()
+            else:
+                held.append(row.to_version)
+    if len(held) < 2:
+        raise InputError(
+            f"No other version of {task.name!r} was champion before; see `peter task versions {task.name}`."
+        )
+    return held[-2]

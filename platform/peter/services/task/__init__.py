@@ -1,0 +1,1 @@
+"""Tasks: their kind, their labelled users, what there is to know about them."""

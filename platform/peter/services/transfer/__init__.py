@@ -1,0 +1,1 @@
+"""Patches that travel: exported to a directory, imported from one."""

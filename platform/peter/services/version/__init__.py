@@ -1,0 +1,1 @@
+"""Versions of tasks: trained, tuned, compared, and registered."""
