@@ -84,7 +84,7 @@ FULL = Size(
         ("threads=1", "epochs=12", "patience=12"),
         5,
     ),
-    [*CARRYING, ANT[0]],
+    [*CARRYING, ANT[1]],
     [
         Bench(
             "complete-journey-cross",
