@@ -67,13 +67,12 @@ class Shop:
         events, labels, items = folder / "events.parquet", folder / f"{TASK}.csv", folder / "items.csv"
         people.write_events(events)
         people.write_labels(labels, TASK, users=self.labels)
-        ids = pl.read_parquet(events)["item_id"].unique().sort()
-        genres = ids.str.slice(1).cast(pl.Int64) % self.genres
-        pl.DataFrame({"item_id": ids, "genre": pl.select(pl.format("g{}", genres)).to_series()}).write_csv(
-            items
-        )
+        log = pl.read_parquet(events)
+        ids = log["item_id"].unique().sort()
+        genre = pl.col("item_id").str.slice(1).cast(pl.Int64) % self.genres
+        pl.DataFrame(ids).with_columns(genre=pl.format("g{}", genre)).write_csv(items)
         others = ids.gather(np.random.default_rng(SEED).permutation(len(ids)))
-        shuffled = pl.read_parquet(events).with_columns(pl.col("item_id").replace_strict(ids, others))
+        shuffled = log.with_columns(pl.col("item_id").replace_strict(ids, others))
         shuffled.write_parquet(folder / f"{ELSEWHERE}.parquet")
         return Source(events, {TASK: labels}, items=items)
 

@@ -81,10 +81,10 @@ FULL = Size(
         SHOP.here,
         {TASK: ("log_loss",)},
         ("epochs=4", "channels=32", "batch_size=64", "learning_rate=0.003", *SHAPE, *BY_FEATURES),
-        ("threads=1", "epochs=20", "patience=4"),
+        ("threads=1", "epochs=12", "patience=12"),
         5,
     ),
-    [*CARRYING, ANT[0]],
+    [*CARRYING, ANT[1]],
     [
         Bench(
             "complete-journey-cross",
