@@ -44,9 +44,13 @@ def users(count: int, seed: int, first: int = 0, length: int = 12) -> Histories:
     return Histories(items.flatten(), torch.arange(count + 1) * length)
 
 
+def counted() -> Tensor:
+    return users(200, 1).items.bincount(minlength=ITEMS)
+
+
 def fresh(config: PretrainConfig = CONFIG, architecture: str = "nextitnet") -> FeatureModel:
     shape = BackboneConfig(architecture, channels=16, blocks=2, max_length=10)
-    return FeatureModel(build_backbone(shape, ITEMS, 0), catalogue(), config)
+    return FeatureModel(build_backbone(shape, ITEMS, 0), counted(), catalogue(), config)
 
 
 def run(model: FeatureModel, config: PretrainConfig = CONFIG, checkpoint: Path | None = None) -> None:
@@ -73,6 +77,20 @@ def test_items_nobody_ever_had_are_understood(trained: FeatureModel) -> None:
     unseen = users(200, 3, first=CLASSES * EACH // 2)
     assert share_of_class(trained, users(200, 3)) > 0.9
     assert share_of_class(trained, unseen) > 0.8
+
+
+def test_popular_items_rank_first_where_nothing_else_tells() -> None:
+    """Each event is drawn anew: the loss alone, whose candidates come as often, would rank at random."""
+    chances = 1 / torch.arange(1, ITEMS - RESERVED + 1)
+    draws = torch.multinomial(chances, 12 * 260, replacement=True, generator=torch.Generator().manual_seed(4))
+    everybody = Histories(draws + RESERVED, torch.arange(261) * 12)
+    learn, new = everybody.select(torch.arange(200)), everybody.select(torch.arange(200, 260))
+    shape = BackboneConfig("nextitnet", channels=16, blocks=2, max_length=10)
+    counts = learn.items.bincount(minlength=ITEMS)
+    model = FeatureModel(build_backbone(shape, ITEMS, 0), counts, catalogue(), CONFIG)
+    *_, last = pretrain(model, learn, new, CONFIG)
+    best = float(chances[:5].sum() / chances.sum())
+    assert last.metrics["hit@5"] == pytest.approx(best, abs=0.12)
 
 
 def test_the_body_holds_the_table_that_the_encoder_makes(trained: FeatureModel) -> None:
@@ -141,7 +159,7 @@ def test_a_wrong_request_is_told() -> None:
     found = objective(CONFIG, causal=True)
     body = fresh().body
     with pytest.raises(InputError, match=r"peter data append NAME --items FILE"):
-        found.model(body, ITEMS, lambda: None)
+        found.model(body, counted(), lambda: None)
     with pytest.raises(InputError, match="--causal"):
         objective(CONFIG, causal=False)
     with pytest.raises(InputError, match="negatives"):
@@ -159,7 +177,7 @@ def test_it_learns_on_a_transformer_too() -> None:
 
 def test_a_table_beats_it_where_features_say_nothing() -> None:
     """The negative control: the same world, features of pure noise that do not tell one item from another."""
-    blind = FeatureModel(fresh().body, {"text": torch.ones(ITEMS, 3)}, CONFIG)
+    blind = FeatureModel(fresh().body, counted(), {"text": torch.ones(ITEMS, 3)}, CONFIG)
     run(blind)
     shape = BackboneConfig("nextitnet", channels=16, blocks=2, max_length=10)
     table = TableModel(build_backbone(shape, ITEMS, 0), ITEMS)

@@ -18,31 +18,37 @@ from peter.training.pretrain_model import Negatives, answering
 
 
 class FeatureModel(nn.Module):
-    """score(x, v) = cos(h, E(v)) / tau, with h a position of the last level; a `PretrainModel`.
+    """score(x, v) = cos(h, E(v)) / tau + log p(v), with h a position of the last level; a `PretrainModel`.
 
     Learnt by L = L_si + w L_iv over the items of a batch alone, so that a step costs the same whatever the
     catalogue: L_si has each place find its item among all that the batch asks for, those of the same item
     left out; L_iv has each vector that somebody made (of an image, in ANT) find the text of its item. Of the
     authors' code are tau, w and the cosines. Ours: every place is asked and not only the last, as the body
-    is causal.
+    is causal; and p(v), how often items are had. Candidates come as often as they are popular, so that the
+    cosine learns what beside that speaks for an item, and ranks among all items only with it.
     """
 
     bias: Tensor
 
-    def __init__(self, body: Backbone, features: Features, config: PretrainConfig) -> None:
+    def __init__(self, body: Backbone, counts: Tensor, features: Features, config: PretrainConfig) -> None:
+        """`counts` [V]: how often training users have each item; one is added."""
         super().__init__()
-        items = len(next(iter(features.values())))
-        self.body, self.items, self.features, self.config = body, items, features, config
+        self.body, self.items, self.features, self.config = body, len(counts), features, config
         body.item_embedding.weight.requires_grad_(False)
         widths = {name: values.shape[1] for name, values in features.items()}
         self.encoder = encoder_of(widths, body.channels, config)
         self.encoder.draw(config.seed)
-        self.register_buffer("bias", torch.zeros(items - RESERVED), persistent=False)
+        had = counts[RESERVED:] + 1.0
+        self.register_buffer("bias", (had / had.sum()).log(), persistent=False)
 
     @property
     def table(self) -> Tensor:
         """E / (tau |E|) [V-4, C], as of the last evaluation."""
         return F.normalize(self.body.item_table[RESERVED:]) / self.config.temperature
+
+    def scored(self, h: Tensor) -> Tensor:
+        """h / |h|."""
+        return F.normalize(h, dim=-1)
 
     def train(self, mode: bool = True) -> Self:
         """As nn.Module; in evaluation the body's item table is what the encoder makes of the catalogue."""
@@ -67,7 +73,7 @@ class FeatureModel(nn.Module):
         h, asked = answering(self.body, batch, Vectors(items, vectors, graft), dtype)
         rows, answers, counts = asked.unique(return_inverse=True, return_counts=True)
         table = F.normalize(vectors[torch.searchsorted(items, rows)]) / self.config.temperature
-        loss = in_batch_softmax(F.normalize(h), table, answers, counts)
+        loss = in_batch_softmax(self.scored(h), table, answers, counts)
         return loss + self.config.pair_weight * pairs(parts, features, self.config.temperature)
 
 

@@ -33,11 +33,14 @@ class PretrainModel(Protocol):
 
     @property
     def table(self) -> Tensor:
-        """[V-4, C]: items score by their rows' products with the last level, plus `bias`."""
+        """[V-4, C]: items score by their rows' products with what is `scored`, plus `bias`."""
 
     @property
     def bias(self) -> Tensor:
         """[V-4]."""
+
+    def scored(self, h: Tensor) -> Tensor:
+        """What of positions [N, C] of the last level is multiplied with the table."""
 
     def __call__(
         self,
@@ -74,6 +77,10 @@ class TableModel(nn.Module):
     def table(self) -> Tensor:
         """E [V-4, C]."""
         return self.body.item_embedding.weight[RESERVED:]
+
+    def scored(self, h: Tensor) -> Tensor:
+        """All of it."""
+        return h
 
     def forward(
         self,

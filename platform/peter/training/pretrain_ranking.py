@@ -35,5 +35,5 @@ def ranking(model: PretrainModel, asked: Asked | None, team: Team) -> dict[str, 
     if asked is None:
         return {}
     inputs, answers = map(team.own, asked)
-    own = catalogue_ranks(model.body, model.table, model.bias, inputs, answers)
+    own = catalogue_ranks(model.body, model.table, model.bias, inputs, answers, model.scored)
     return dict(ranking_metrics(team.joined(own)))

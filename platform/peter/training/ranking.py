@@ -27,14 +27,22 @@ def ranks(scores: Tensor, answers: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def catalogue_ranks(body: Backbone, table: Tensor, bias: Tensor, inputs: Tensor, answers: Tensor) -> Tensor:
+def catalogue_ranks(
+    body: Backbone,
+    table: Tensor,
+    bias: Tensor,
+    inputs: Tensor,
+    answers: Tensor,
+    scored: Callable[[Tensor], Tensor] = lambda h: h,
+) -> Tensor:
     """Rank [B] of each answer [B], a row of `table` [V, C], at the last position of inputs [B, L].
 
-    Every row of `table` competes and none else: it holds no reserved rows.
+    Every row of `table` competes and none else: it holds no reserved rows. `scored` is what of the last level
+    [b, C] is multiplied with it.
     """
     found = torch.empty(len(inputs))
     for rows, items in by_length(inputs, EVENTS):
-        last = body(items.to(table.device))[-1][-1]  # [b, C]
+        last = scored(body(items.to(table.device))[-1][-1])  # [b, C]
         for at in range(0, len(rows), 1 + SCORES // len(table)):
             some = slice(at, at + 1 + SCORES // len(table))
             scores = torch.addmm(bias, last[some], table.T)  # [b, V]

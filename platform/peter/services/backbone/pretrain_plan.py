@@ -85,7 +85,7 @@ class Job:
         items = log.vocabulary.size
         known = Known(workspace, plan.log, log.vocabulary, plan.config.text_encoder)
         body = build_backbone(plan.shape, items, plan.config.seed)
-        model = asking.model(body, items, known.features)
+        model = asking.model(body, learn.items.bincount(minlength=items), known.features)
         root = _pruned(workspace, plan.parent, model, plan.pruned) if plan.parent else None
         return cls(model, root, known, learn, valid, test, forgotten)
 

@@ -50,10 +50,11 @@ class Objective(Protocol):
     def head(self, body: Backbone) -> Contrast | None:
         """What is trained beside the body, adds to the loss, and is no part of the backbone."""
 
-    def model(self, body: Backbone, items: int, features: Known) -> PretrainModel:
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> PretrainModel:
         """What is trained of which the body is a part.
 
         Args:
+            counts: [V] how often training users have each item.
             features: gives [V, F] of the items, None where nothing is known of them.
         """
 
@@ -84,8 +85,8 @@ class Joint:
     def head(self, body: Backbone) -> Contrast | None:
         return self.comparing.head(body)
 
-    def model(self, body: Backbone, items: int, features: Known) -> PretrainModel:
-        return self.asking.model(body, items, features)
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> PretrainModel:
+        return self.asking.model(body, counts, features)
 
 
 def objective(config: PretrainConfig, causal: bool) -> Objective:

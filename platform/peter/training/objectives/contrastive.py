@@ -52,8 +52,8 @@ class Contrastive:
         joint = "+" in self.config.objective
         return Contrast(body, self.config, self.config.contrast_weight if joint else 1.0)
 
-    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
-        return TableModel(body, items)
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+        return TableModel(body, len(counts))
 
     def _augmented(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         names = self.config.augment

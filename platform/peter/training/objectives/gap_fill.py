@@ -47,8 +47,8 @@ class GapFill:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
-        return TableModel(body, items)
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+        return TableModel(body, len(counts))
 
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:
         """[B, L] bool: where the gaps are; never padding or another reserved row."""

@@ -41,13 +41,13 @@ class ItemFeature:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Known) -> FeatureModel:
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> FeatureModel:
         if (found := features()) is None:
             raise InputError(
                 "The objective item-feature needs to know something of the items; "
                 "give it with `peter data append NAME --items FILE`."
             )
-        return FeatureModel(body, found, self.config)
+        return FeatureModel(body, counts, found, self.config)
 
 
 plugin = ItemFeature

@@ -35,8 +35,8 @@ class NextItem:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, items: int, features: Known) -> TableModel:
-        return TableModel(body, items)
+    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+        return TableModel(body, len(counts))
 
 
 def _without_first(histories: Histories) -> Histories:
