@@ -86,7 +86,8 @@ def rows_of(workspace: Workspace, *items: str) -> torch.Tensor:
 
 
 def add(workspace: Workspace, place: Path, method: str, name: str | None = None) -> dict[str, Any]:
-    settings = QUICK if method not in ("bag", "probe") else ["threads=1"]
+    alone = ["wide=off", "warm_start=off"] if method in READERS else []  # or all weights may end as 0
+    settings = [*QUICK, *alone] if method not in ("bag", "probe") else ["threads=1"]
     return add_task(
         workspace,
         name or f"by_{method}",

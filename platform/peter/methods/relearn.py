@@ -76,8 +76,8 @@ def peft(options: Options) -> Mapping[str, Any]:
         "peft_type": "RELEARN",
         "frozen": ["blocks"] if options.encoder == "pretrained" else [],
         "tuned": ["trunk.adaptors.encoder.norm", "trunk.adaptors.encoder.tokens"],
-        "relearned": ["trunk.adaptors.encoder.mixtures", "trunk.before"],
-        "modules_to_save": ["trunk", "beside"],
+        "relearned": ["trunk.adaptors.encoder.mixtures", "trunk.before", "beside"],
+        "modules_to_save": ["trunk"],
     }
 
 
