@@ -12,7 +12,7 @@ SECTIONS = {
     "continual": ["continual: synthetic"],
     "gates": ["gates"],
     "objectives": ["objectives: synthetic"],
-    "negative_transfer": ["negative transfer", "re-learning"],
+    "negative_transfer": ["negative transfer", "negative transfer: the gate", "re-learning"],
     "when_do_patches_pay": ["order", "when do patches pay"],
 }
 

@@ -195,9 +195,8 @@ def report(given: Given) -> None:
         prepare(given.root, bench.data)
     records = Records(given.page.with_suffix(".jsonl"), given.root, backbone)
     sections = {
-        "negative transfer": lambda: "\n".join(
-            [_about(size), transfer(size, records, given.jobs), GATE, gate(size, records, given.jobs)]
-        ),
+        "negative transfer": lambda: _about(size) + transfer(size, records, given.jobs),
+        "negative transfer: the gate": lambda: GATE + gate(size, records, given.jobs),
         "re-learning": lambda: RELEARNING + relearning(size, records, given.jobs),
     }
     for name, text in sections.items():
@@ -217,7 +216,9 @@ solved one); `default` reads all levels beside counts and keeps its start until 
 with a random encoder is the control: it has the features, and nothing is carried over to it.
 
 """
-GATE = """The same in a registry, on the first split: version 1 of a task on the backbone from here, then
+GATE = """## Negative transfer: what the gate says
+
+The same shop in a registry, on the first split: version 1 of a task on the backbone from here, then
 `peter task train TASK --backbone ELSEWHERE`. On another backbone a version need not be better than the
 champion, only not worse than that, its from-scratch twin and the majority.
 
