@@ -23,7 +23,7 @@ class Options(DeepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.ids and (self.wide or not self.deep):
+        if self.deep and self.wide and not self.ids:
             raise InputError("With ids=off nothing is learnt by item, as wide=on does; add wide=off.")
 
 
