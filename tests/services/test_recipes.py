@@ -37,6 +37,12 @@ def test_the_wide_term_alone_keeps_everything_else(settings: tuple[str, ...], re
     assert (alone.options.rank, alone.options.readout) == (2, readout)
 
 
+def test_what_learns_nothing_by_item_is_held_against_counts_of_items_too() -> None:
+    alone = recipe("relearn", "ids=off", "wide=off").wide_alone()
+    assert alone is not None
+    assert (alone.options.deep, alone.options.wide) == (False, True)
+
+
 @pytest.mark.parametrize("ours", [recipe("bag"), recipe("probe"), recipe("peter", "deep=off")])
 def test_where_nothing_is_deep_nothing_stands_beside_it(ours: Recipe) -> None:
     assert ours.wide_alone() is None
