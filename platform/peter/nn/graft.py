@@ -46,15 +46,17 @@ class Ungrafted:
         return frozen
 
 
-class WithToken:
-    """`graft` behind a vector of the task's own [C] wherever [TCL] stands (PeterRec, section 3.2)."""
+Read = Callable[[Tensor, Tensor], Tensor]  # of items [L, B] and their embedding [L, B, C], the same shape
 
-    def __init__(self, graft: Graft, token: Tensor) -> None:
-        self.graft, self.token = graft, token
+
+class Reading:
+    """`graft` behind something else than the embedding's own rows."""
+
+    def __init__(self, read: Read, graft: Graft | None = None) -> None:
+        self.read, self.graft = read, graft or Ungrafted()
 
     def lookup(self, items: Tensor, x: Tensor) -> Tensor:
-        own = torch.where((items == TCL).unsqueeze(-1), self.token.to(x.dtype), x)  # [L, B, C]
-        return self.graft.lookup(items, own)
+        return self.graft.lookup(items, self.read(items, x))
 
     def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
         return self.graft.inside(site, x, y)
@@ -66,24 +68,14 @@ class WithToken:
         return self.graft.norm(site, frozen)
 
 
-class Vectors:
-    """The body reading `vectors` [U, C] in place of its own rows `items` [U], all it is fed, rising."""
+def token(own: Tensor) -> Read:
+    """A vector of the task's own [C] wherever [TCL] stands (PeterRec, section 3.2)."""
+    return lambda items, x: torch.where((items == TCL).unsqueeze(-1), own.to(x.dtype), x)
 
-    def __init__(self, items: Tensor, vectors: Tensor, graft: Graft | None = None) -> None:
-        self.items, self.vectors, self.graft = items, vectors, graft or Ungrafted()
 
-    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
-        at = torch.searchsorted(self.items, items.contiguous())
-        return self.graft.lookup(items, F.embedding(at, self.vectors))
-
-    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return self.graft.inside(site, x, y)
-
-    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return self.graft.outside(site, x, y)
-
-    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
-        return self.graft.norm(site, frozen)
+def vectors(rows: Tensor, own: Tensor) -> Read:
+    """`own` [U, C] for the rows [U] of the item table, which rise and are all that is fed."""
+    return lambda items, x: F.embedding(torch.searchsorted(rows, items.contiguous()), own)
 
 
 class DropoutGraft:

@@ -10,6 +10,7 @@ from peter.nn.backbone import Backbone
 from peter.nn.copies import OwnTensors
 from peter.nn.dropout import Draws
 from peter.nn.embedding import UNK
+from peter.nn.graft import Reading
 from peter.nn.init import seed_of, truncated_normal_
 from peter.nn.items import Catalogue, Features, ItemEncoder, chosen
 from peter.nn.view import TABLE, Grafted
@@ -69,34 +70,14 @@ class Relearned(nn.Module):
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
         (body,) = self.random or (body,)
-        return Grafted(body, Reading(self), self.before.tensors(), token)
+        return Grafted(body, Reading(self.read), self.before.tensors(), token)
 
-    def vectors(self, items: Tensor) -> Tensor:
-        """[N, C] of rows `items` [N]."""
-        known = chosen(self.features(), items.cpu()).items()
-        found: Tensor = self.adaptors(items, {name: values.to(items.device) for name, values in known})
-        return found
-
-
-class Reading:
-    """What a `Relearned` has a body read for items; reserved rows stay what they are. A `Graft`."""
-
-    def __init__(self, trunk: Relearned) -> None:
-        self.trunk = trunk
-
-    def lookup(self, items: Tensor, x: Tensor) -> Tensor:
+    def read(self, items: Tensor, x: Tensor) -> Tensor:
+        """What stands for items [L, B], [L, B, C]; reserved rows stay what they are."""
         rows, at = items.unique(return_inverse=True)
-        vectors = F.embedding(at, self.trunk.vectors(rows))  # [L, B, C]
-        return torch.where((items > UNK).unsqueeze(-1), vectors, x)
-
-    def inside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return y
-
-    def outside(self, site: int, x: Tensor, y: Tensor) -> Tensor:
-        return y
-
-    def norm(self, site: int, frozen: nn.LayerNorm) -> nn.LayerNorm:
-        return frozen
+        known = chosen(self.features(), rows.cpu()).items()
+        vectors = self.adaptors(rows, {name: values.to(rows.device) for name, values in known})
+        return torch.where((items > UNK).unsqueeze(-1), F.embedding(at, vectors), x)
 
 
 class ItemScores(nn.Module):

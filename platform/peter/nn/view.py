@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from peter.nn import graft as grafts
 from peter.nn.backbone import Backbone
-from peter.nn.graft import Graft, Ungrafted, WithToken
+from peter.nn.graft import Graft, Reading
 
 TABLE = "item_embedding.weight"  # the item table in a body's state dict
 
@@ -80,7 +81,7 @@ class Grafted:
         token: Tensor | None = None,
     ) -> None:
         self.body, self.own = body, dict(own or {})
-        self.graft = graft if token is None else WithToken(graft or Ungrafted(), token)
+        self.graft = graft if token is None else Reading(grafts.token(token), graft)
         self.channels, self.levels = body.channels, body.levels
         self.max_length, self.causal = body.max_length, body.causal
 

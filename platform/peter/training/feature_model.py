@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from peter.config import PretrainConfig
 from peter.data.histories import RESERVED
 from peter.nn.backbone import Backbone
-from peter.nn.graft import Graft, Vectors
+from peter.nn.graft import Graft, Reading, vectors
 from peter.nn.items import TEXT, VECTOR, Features, ItemEncoder, chosen, known
 from peter.nn.losses import in_batch_softmax
 from peter.training.batches import Batch
@@ -69,10 +69,10 @@ class FeatureModel(nn.Module):
         features = {name: values.to(self.bias) for name, values in chosen(self.features, items).items()}
         parts = self.encoder.parts(features, draws)
         items = items.to(self.bias.device)
-        vectors = self.encoder.completed(items, self.encoder.fused(parts), features)  # [U, C]
-        h, asked = answering(self.body, batch, Vectors(items, vectors, graft), dtype)
-        rows, answers, counts = asked.unique(return_inverse=True, return_counts=True)
-        table = F.normalize(vectors[torch.searchsorted(items, rows)]) / self.config.temperature
+        rows = self.encoder.completed(items, self.encoder.fused(parts), features)  # [U, C]
+        h, asked = answering(self.body, batch, Reading(vectors(items, rows), graft), dtype)
+        wanted, answers, counts = asked.unique(return_inverse=True, return_counts=True)
+        table = F.normalize(rows[torch.searchsorted(items, wanted)]) / self.config.temperature
         loss = in_batch_softmax(self.scored(h), table, answers, counts)
         return loss + self.config.pair_weight * pairs(parts, features, self.config.temperature)
 
@@ -91,7 +91,7 @@ def pairs(parts: dict[str, Tensor], features: Features, temperature: float) -> T
     for name in (name for name in parts if name.startswith(VECTOR) and TEXT in parts):
         both = known(features[name]) & known(features[TEXT])
         if int(both.sum()) > 1:
-            vectors, texts = (F.normalize(parts[each][both]) for each in (name, TEXT))
-            scores = vectors @ texts.T / temperature  # [n, n]
+            made, texts = (F.normalize(parts[each][both]) for each in (name, TEXT))
+            scores = made @ texts.T / temperature  # [n, n]
             total = total + F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
     return total
