@@ -18,6 +18,12 @@ class Draws(nn.Module):
         return generator(self.seed, self.what, self.passes)
 
 
+def thinned(features: Tensor, rate: float, draws: torch.Generator) -> Tensor:
+    """Features with a share of them drawn to be 0, the others larger."""
+    kept = torch.rand(features.shape, generator=draws) >= rate
+    return features * kept.to(features) / (1 - rate)
+
+
 class Dropout(nn.Module):
     """In training sets a share of the features to 0, by a draw that seed and number of the pass decide."""
 
@@ -28,8 +34,7 @@ class Dropout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if not (self.training and self.rate):
             return features
-        draw = torch.rand(features.shape, generator=self.draws())
-        return features * (draw >= self.rate).to(features) / (1 - self.rate)
+        return thinned(features, self.rate, self.draws())
 
 
 class Logistic(nn.Module):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peter.nn.blocks import EPS
+from peter.nn.dropout import thinned
 from peter.nn.embedding import PAD, UNK
 from peter.nn.init import STD, truncated_normal_
 
@@ -50,8 +51,7 @@ class Mixture(nn.Module):
         gates = self.gates(x, draws).unsqueeze(-1)  # [N, E, 1]
         experts, width, channels = self.weight.shape
         if draws is not None:
-            kept = torch.rand(x.shape, generator=draws) >= self.dropout
-            x = x * kept.to(x) / (1 - self.dropout)
+            x = thinned(x, self.dropout, draws)
         each = (x @ self.weight.transpose(0, 1).reshape(width, -1)).view(
             len(x), experts, channels
         )  # [N, E, C]
