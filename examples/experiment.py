@@ -76,6 +76,10 @@ class Cell:
         """Names the record."""
         return key(self, "contender")
 
+    def over(self, splits: int) -> "list[Cell]":
+        """The same under each of so many splits."""
+        return [dataclasses.replace(self, salt=f"s{at}") for at in range(splits)]
+
 
 def key(wanted: Any, labelled: str) -> str:
     """A hash of everything that decides a record, the label of a row apart, which is in that field."""

@@ -39,10 +39,7 @@ class Bench:
     def cells(self, task: str, label: str, settings: tuple[str, ...]) -> list[Cell]:
         """One a split."""
         contender = Contender(label, "adaptive", settings)
-        splits = [f"s{at}" for at in range(self.salts)]
-        return [
-            Cell(self.data, task, contender, salt, backbone=self.backbone, fit=self.fit) for salt in splits
-        ]
+        return Cell(self.data, task, contender, backbone=self.backbone, fit=self.fit).over(self.salts)
 
 
 PATIENT = ("threads=1", "epochs=12", "patience=12", "caution=0")

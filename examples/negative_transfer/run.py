@@ -59,8 +59,7 @@ class Bench:
     def cells(self, task: str, contender: Contender, *objective: str) -> list[Cell]:
         """One a split."""
         settings = (*self.backbone, *objective)
-        splits = [f"s{at}" for at in range(self.salts)]
-        return [Cell(self.data, task, contender, salt, backbone=settings, fit=self.fit) for salt in splits]
+        return Cell(self.data, task, contender, backbone=settings, fit=self.fit).over(self.salts)
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,7 @@ class Bench:
     def cells(self, task: str, objective: str, reader: Contender) -> list[Cell]:
         """One a split."""
         settings = (*self.backbone, *OBJECTIVES[objective])
-        splits = [f"s{at}" for at in range(self.salts)]
-        return [Cell(self.data, task, reader, salt, backbone=settings, fit=self.fit) for salt in splits]
+        return Cell(self.data, task, reader, backbone=settings, fit=self.fit).over(self.salts)
 
 
 SHAPE = ("architecture=sasrec", "blocks=2", "dropout=0.2")
