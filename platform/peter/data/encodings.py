@@ -88,9 +88,7 @@ class Ranked:
 class Centred:
     """Vectors that somebody else has made, of mean 0 and, over their dimensions, of variance 1 on average."""
 
-    vectors: Callable[
-        [pl.DataFrame], tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
-    ]  # and which exist
+    vectors: Callable[[pl.DataFrame], Vectors]
 
     def fit(self, rows: pl.DataFrame) -> dict[str, Tensor]:
         vectors, there = self.vectors(rows)

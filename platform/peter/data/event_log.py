@@ -84,9 +84,10 @@ class EventLog:
             later: [N] of which items behind those the model knows something, too.
         """
         view = copy.copy(self)
-        own = np.ones(items, dtype=bool)
-        known = own if later is None else np.concatenate([own, later])
-        view._known = np.pad(known, (0, max(0, self.vocabulary.size - len(known))))
+        view._known = np.arange(self.vocabulary.size) < items
+        if later is not None:
+            rest = view._known[items:]
+            rest[: len(later)] = later[: len(rest)]
         return view
 
     @property

@@ -96,10 +96,8 @@ class Described:
         table = open_items(self.workspace, self.row.event_log)
         assert table is not None, "it learnt by one"
         own = _below_reserved(self.space.of(table, self._ids(self.row.event_log)))
-        if not len(self.known):
-            return own
-        later = self.of_items(self._came_since())
-        return {name: torch.cat([values, later[name]]) for name, values in own.items()}
+        later = self._later
+        return {name: torch.cat([values, later[name]]) for name, values in own.items()} if later else own
 
     def of_items(self, ids: Sequence[str]) -> Features:
         """[n, F] of any items, as they are known now."""
@@ -115,8 +113,11 @@ class Described:
     def _newest(self) -> models.EventLog:
         return newest_log(self.workspace, self.row.event_log)
 
-    def _came_since(self) -> list[str]:
-        return self._ids(self._newest)[self.row.event_log.items :]
+    @cached_property
+    def _later(self) -> Features | None:
+        """[N, F] of the items that came since; None where there are none."""
+        since = self.row.event_log.items
+        return self.of_items(self._ids(self._newest)[since:]) if self._newest.items > since else None
 
     def _ids(self, log: models.EventLog) -> list[str]:
         return Vocabulary.load(self.workspace.objects.path(log.vocab_sha256)).item_ids[RESERVED:]
@@ -124,12 +125,10 @@ class Described:
     @torch.no_grad()
     def _lengthen(self, body: Backbone) -> None:
         """Give the body rows for the items that came since, as its encoder makes them."""
-        self.known = np.empty(0, bool)
-        if self._newest.items > self.row.event_log.items:
-            later = self.of_items(self._came_since())
-            self.known = described(later).numpy()
+        self.known = described(self._later).numpy() if self._later else np.empty(0, bool)
+        if self._later:
             rows = torch.arange(len(self.known)) + body.item_embedding.num_embeddings
-            body.item_embedding.later = self.encoder(rows, later)
+            body.item_embedding.later = self.encoder(rows, self._later)
 
 
 def _below_reserved(features: Features) -> Features:

@@ -11,6 +11,7 @@ from peter.errors import CorruptObject, PeterError
 from peter.methods import Setting
 from peter.nn.backbone import Backbone, build_backbone
 from peter.nn.owned import Root
+from peter.nn.view import TABLE
 from peter.registry import models
 from peter.services.backbone.catalogues import Described
 from peter.services.workspace import Workspace
@@ -60,7 +61,7 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     """
     tensors = load_file(workspace.objects.path(row.weights_sha256))
     config = from_dict(BackboneConfig, row.architecture)
-    items = len(tensors[f"{BODY}item_embedding.weight"])
+    items = len(tensors[BODY + TABLE])
     body = build_backbone(config, items, seed=None)
     state = {name.removeprefix(BODY): tensor for name, tensor in tensors.items() if name.startswith(BODY)}
     try:

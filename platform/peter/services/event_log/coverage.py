@@ -31,13 +31,18 @@ def known_events(workspace: Workspace, log: models.EventLog, base: models.Backbo
     if not (later := log.items - base.event_log.items):  # items, whose rows are the last
         return log.events
     counts = pq.read_table(workspace.objects.path(log.vocab_sha256), columns=["count"])["count"].to_numpy()
-    known = _described(workspace, base)[:later] if log.items_sha256 else []
-    return int(counts[:-later].sum() + sum(counts[-later:][: len(known)][known]))
+    own, since = counts[:-later], counts[-later:]
+    if log.items_sha256 is None:
+        return int(own.sum())
+    known = _described(workspace, base)[:later]
+    return int(own.sum() + since[: len(known)][known].sum())
 
 
 def _described(workspace: Workspace, base: models.Backbone) -> Any:
     """[N] of which items that came to its log later a backbone knows anything; empty where of none."""
+    import numpy as np
+
     from peter.services.backbone import frozen  # torch, for the few who need it
 
     described = frozen.load(workspace, base).described
-    return described.known if described else []
+    return described.known if described else np.empty(0, bool)

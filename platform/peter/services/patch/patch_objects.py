@@ -71,8 +71,7 @@ def decode(
     reads: Sequence[Older] = (),
 ) -> Fitted:
     """The patch called `name` that a file holds, given what `row_config` made of it. Raises as `load`."""
-    made_for = base.setting(recipe.kind, config["schema"], recipe.fit.seed)
-    made_for = replace(made_for, older=lambda: reads)
+    made_for = replace(base.setting(recipe.kind, config["schema"], recipe.fit.seed), older=lambda: reads)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(CONFIG, "{}"))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
