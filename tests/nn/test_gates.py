@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from peter.data.histories import Histories
 from peter.nn.backbone import Backbone
 from peter.nn.block_copies import BlockCopies
+from peter.nn.embedding import ItemEmbedding
 from peter.nn.gated import GatedTrunk
 from peter.nn.gates import Always, Learnt, PolicyNet, Random, Rule
 from peter.nn.patch import PatchGraft
@@ -44,7 +45,7 @@ def gated(body: Backbone, name: str, drawn: bool = True) -> GatedTrunk:
     if drawn and isinstance(trunk.policy, Learnt):  # so that a mean user is at even odds
         items, _ = windows(toy_users(users=30)[0])
         with torch.no_grad():
-            found = trunk.policy.net(items, body.item_table)
+            found = trunk.policy.net(items, body.item_embedding)
             trunk.policy.net.logits.bias -= found.median(0).values
     return trunk.eval()
 
@@ -161,7 +162,7 @@ def test_noise_is_drawn_anew_in_training_and_never_in_serving(
         greedy = view.gates(items)
     served = trunk.eval().view(body).gates(items)
     assert torch.equal(greedy, served)
-    assert torch.equal(served, (trunk.policy.net(items, body.item_table) > 0).float())
+    assert torch.equal(served, (trunk.policy.net(items, body.item_embedding) > 0).float())
     assert torch.equal(served, trunk.view(body).gates(items))
 
 
@@ -177,9 +178,20 @@ def test_a_learnt_policy_opens_as_often_as_its_logits_say(body: Backbone) -> Non
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_random_gates_are_as_often_open_as_asked_whoever_comes(share: float) -> None:
     items = torch.randint(4, ITEMS, (4000, 10), generator=torch.Generator().manual_seed(0))
-    gates = Random(6, share, seed=1)(items, torch.zeros(ITEMS, 8))
+    table = ItemEmbedding(ITEMS, 8)
+    gates = Random(6, share, seed=1)(items, table)
     assert abs(gates.mean().item() - share) < 0.06
-    assert torch.equal(gates[7:8], Random(6, share, seed=1)(items[7:8], torch.zeros(ITEMS, 8)))
+    assert torch.equal(gates[7:8], Random(6, share, seed=1)(items[7:8], table))
     if 0 < share < 1:
         assert len(gates.unique(dim=0)) > 30
-        assert not torch.equal(gates, Random(6, share, seed=2)(items, torch.zeros(ITEMS, 8)))
+        assert not torch.equal(gates, Random(6, share, seed=2)(items, table))
+
+
+@pytest.mark.parametrize("name", ["hard", "soft", "reinforced"])
+def test_items_that_came_later_decide_as_what_they_are_described_as(body: Backbone, name: str) -> None:
+    view = gated(body, name).view(body)
+    items = torch.arange(4, ITEMS).unsqueeze(1)
+    body.item_embedding.later = body.item_table[items.squeeze(1)].clone()
+    later = torch.arange(ITEMS, ITEMS + len(items)).unsqueeze(1)
+    assert torch.equal(view.gates(later), view.gates(items))
+    assert len(view.gates(later).unique(dim=0)) > 1

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from peter.nn.backbone import Backbone
-from peter.nn.embedding import UNK
 from peter.nn.gates import Policy
 from peter.nn.graft import Graft
 from peter.nn.view import Grafted
@@ -41,8 +40,7 @@ class GatedView:
         return self.body.item_table
 
     def gates(self, newest: Tensor) -> Tensor:
-        table = self.body.item_table  # in which items that came after the body have no row
-        return self.policy(newest.where(newest < len(table), UNK), table)
+        return self.policy(newest, self.body.item_embedding)
 
     def under(self, gates: Tensor) -> Grafted:
         return Grafted(self.body, GatedGraft(self.own, gates), token=self.token)

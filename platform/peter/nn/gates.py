@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peter.nn.blocks import ResidualBlock, mask
 from peter.nn.dropout import Logistic
-from peter.nn.embedding import PAD
+from peter.nn.embedding import PAD, ItemEmbedding
 from peter.nn.graft import Ungrafted
 from peter.nn.init import generator, initialise, seed_of, truncated_normal_
 from peter.nn.readout import EVENTS, by_length
@@ -22,8 +21,8 @@ Rule = Literal["hard", "soft", "reinforced"]
 class Policy(Protocol):
     """An nn.Module."""
 
-    def __call__(self, items: Tensor, table: Tensor) -> Tensor:
-        """Gates [b, N] of windows [b, L] of rows of an item table [V, C]."""
+    def __call__(self, items: Tensor, table: ItemEmbedding) -> Tensor:
+        """Gates [b, N] of windows [b, L] of rows of an item table [V, C] and of its later ones."""
 
 
 class Always(nn.Module):
@@ -33,8 +32,8 @@ class Always(nn.Module):
         super().__init__()
         self.blocks = blocks  # N
 
-    def forward(self, items: Tensor, table: Tensor) -> Tensor:
-        return torch.ones(len(items), self.blocks, device=table.device)
+    def forward(self, items: Tensor, table: ItemEmbedding) -> Tensor:
+        return torch.ones(len(items), self.blocks, device=table.weight.device)
 
 
 class Random(nn.Module):
@@ -50,10 +49,10 @@ class Random(nn.Module):
         keys = torch.randint(1, PRIME, (2, blocks), generator=generator(seed, "policy"))
         self.register_buffer("keys", keys, persistent=False)  # a and b [2, N]
 
-    def forward(self, items: Tensor, table: Tensor) -> Tensor:
+    def forward(self, items: Tensor, table: ItemEmbedding) -> Tensor:
         a, b = self.get_buffer("keys")
         hashes = (a * (items.to(a.device).sum(1, keepdim=True) % PRIME) + b) % PRIME  # [b, N]
-        gates: Tensor = (hashes < self.share * PRIME).to(table)
+        gates: Tensor = (hashes < self.share * PRIME).to(table.weight)
         return gates
 
 
@@ -69,10 +68,10 @@ class PolicyNet(nn.Module):
         truncated_normal_(self.down.weight, seed_of(seed, "policy"), "down", std=channels**-0.5)
         nn.init.zeros_(self.logits.bias)
 
-    def forward(self, items: Tensor, table: Tensor) -> Tensor:
+    def forward(self, items: Tensor, table: ItemEmbedding) -> Tensor:
         items = items.T  # [l, b]
-        real = (items != PAD).unsqueeze(-1).to(table.dtype)  # [l, b, 1]
-        x = mask(self.down(F.embedding(items, table)), real)  # [l, b, W]
+        real = (items != PAD).unsqueeze(-1).to(table.weight.dtype)  # [l, b, 1]
+        x = mask(self.down(table(items)), real)  # [l, b, W]
         for block in self.blocks:
             x = block(x, real, Ungrafted(), 0)
         logits: Tensor = self.logits(x.sum(0) / real.sum(0).clamp(min=1))  # [b, N]
@@ -91,8 +90,9 @@ class Learnt(nn.Module):
         self.noise = Logistic(seed)
         self.kept: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, items: Tensor, table: Tensor) -> Tensor:
-        parts = [(rows, self.net(some.to(table.device), table)) for rows, some in by_length(items, EVENTS)]
+    def forward(self, items: Tensor, table: ItemEmbedding) -> Tensor:
+        device = table.weight.device
+        parts = [(rows, self.net(some.to(device), table)) for rows, some in by_length(items, EVENTS)]
         rows, logits = (torch.cat(each) for each in zip(*parts, strict=True))
         return self.rule(self, logits[rows.argsort()])
 
