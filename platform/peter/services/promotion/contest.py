@@ -93,13 +93,11 @@ def contest(request: Request, twins: Twins, progress: Progress) -> Contest:
             bar.advance(0, OURS)
             ours.append(seeded(request, request.recipe, seed, progress, warm=True))
             bar.advance(1)
-        if BLIND in recipes:
-            recipes[BLIND] = _as_open(request, ours[0])
-        for name, seed in product(recipes, request.each_seed):
+        for name, (seed, mine) in product(recipes, zip(request.each_seed, ours, strict=True)):
             bar.advance(0, name)
-            fit = partial(seeded, request, recipes[name], seed, progress)
-            twin = name == TWIN
-            fits[name].append(twins.answering(request, recipes[name].seeded(seed), fit) if twin else fit())
+            recipe = _as_open(request, mine) if name == BLIND else recipes[name]
+            fit = partial(seeded, request, recipe, seed, progress)
+            fits[name].append(twins.answering(request, recipe.seeded(seed), fit) if name == TWIN else fit())
             bar.advance(1)
     skipped = [TWIN] if TWIN not in fits and request.recipe.method != TWIN else []
     return Contest(request, ours, {**fits, MAJORITY: [Majority.of(request)] * request.seeds}, skipped)
