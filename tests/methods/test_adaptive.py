@@ -11,6 +11,7 @@ from peter.errors import InputError
 from peter.methods import Gradient, Setting, method
 from peter.methods._deep import DeepPatch
 from peter.methods.adaptive import SelfCritical
+from peter.nn.dropout import Draws
 from peter.nn.gates import Learnt, PolicyNet, Rule
 from peter.testing import MethodContract, fingerprint, tiny_body, toy_users
 from peter.training.fit import gates, predict
@@ -32,7 +33,7 @@ def fitted(name: str, **settings: Any) -> tuple[Setting, DeepPatch]:
 def critic(thrift: float = 0.0) -> tuple[SelfCritical, Learnt]:
     """Of one block; and the policy whose choices it judges."""
     policy = Learnt(PolicyNet(8, 4, 1, seed=0), "reinforced", 1.0, seed=0)
-    return SelfCritical(policy, task.kind("regression"), thrift), policy
+    return SelfCritical(policy, Draws(0, "dropout"), task.kind("regression"), thrift), policy
 
 
 class TestControls:
@@ -112,6 +113,21 @@ class TestSelfCritical:
         assert logits.grad is not None
         assert not logits.grad.any()
 
+    def test_dropout_is_no_advantage(self) -> None:
+        """A policy that is sure draws what is greedy, whatever is dropped of the features."""
+        setting, (users, types) = MethodContract().setting(), toy_users(seed=1)
+        options = ADAPTIVE.options(**ALONE, policy="reinforced", dropout=0.7, warm_start=False)
+        patch = ADAPTIVE.build(setting, options)
+        assert isinstance(patch, DeepPatch)
+        patch.trunk.policy.net.logits.bias.data.fill_(99.0)  # type: ignore[attr-defined]
+        patch.train()
+        beside = ADAPTIVE.phases(patch, setting, options)[-1].beside  # type: ignore[union-attr]
+        assert beside is not None
+        for _ in range(2):
+            outputs = patch(setting.body, users)
+            assert beside(lambda: patch(setting.body, users), outputs, types) == 0
+        assert not torch.equal(patch(setting.body, users), outputs)  # each pass has a dropout of its own
+
     @pytest.mark.parametrize("drawn", [0.0, 1.0])
     @pytest.mark.parametrize("gains", [True, False])
     def test_what_pays_becomes_likelier(self, drawn: float, gains: bool) -> None:
@@ -152,7 +168,7 @@ class TestSelfCritical:
         schema = kind.schema(labels)
         targets = kind.encode(labels, schema)
         outputs = torch.randn(20, kind.width(schema), generator=torch.Generator().manual_seed(0))
-        critical = SelfCritical(critic()[1], kind, thrift=0.0)
+        critical = SelfCritical(critic()[1], Draws(0, "dropout"), kind, thrift=0.0)
         rewards = critical.rewards(outputs, targets, torch.zeros(20, 2))
         assert rewards.shape == (20,)
         torch.testing.assert_close(-rewards.mean(), kind.loss(outputs, targets))
@@ -169,10 +185,10 @@ class TestSelfCritical:
 @pytest.mark.parametrize("rule", ["hard", "soft", "reinforced"])
 def test_a_policy_finds_out_who_needs_a_block(rule: Rule) -> None:
     """One block, which is right for users of one type and wrong for those of the other."""
-    (users, types), kind, table = toy_users(users=200), task.kind("tags"), tiny_body().item_table
+    (users, types), kind, table = toy_users(users=200), task.kind("tags"), tiny_body().item_embedding
     items, targets = users.windows(25).items, types.unsqueeze(1)
     policy = Learnt(PolicyNet(8, 8, 1, seed=0), rule, 1.0, seed=0)
-    critical = SelfCritical(policy, kind, thrift=0.0)
+    critical = SelfCritical(policy, Draws(0, "dropout"), kind, thrift=0.0)
     optimizer = torch.optim.Adam(policy.parameters(), 0.01)
 
     def answers() -> torch.Tensor:

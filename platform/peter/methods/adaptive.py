@@ -14,6 +14,7 @@ from peter.methods import Gradient, Setting
 from peter.methods._choices import bottleneck
 from peter.methods._deep import Deep, DeepOptions, DeepPatch, Offsets, rates
 from peter.nn.block_copies import BlockCopies
+from peter.nn.dropout import Draws
 from peter.nn.gated import GatedTrunk
 from peter.nn.gates import RULES, Always, Learnt, PolicyNet, Random
 from peter.nn.patch import PatchGraft
@@ -26,7 +27,7 @@ class Options(DeepOptions):
     """What `--set` may change."""
 
     policy: Literal["hard", "soft", "reinforced", "random", "always"] = "hard"  # the last two are controls
-    form: Literal["patches", "copies"] = "patches"  # copies: of whole blocks, as in the paper
+    form: Literal["patches", "copies"] = "patches"  # copies: of whole blocks, as in the authors' code
     insertion: Literal["serial2", "serial1", "serial1-inner", "parallel-delta"] = "serial2"  # fresh: the body
     reduction: int = 8  # C / D of the patches
     activation: Literal["gelu", "relu", "leaky_relu"] = "gelu"
@@ -47,13 +48,13 @@ class Options(DeepOptions):
 def trunk(setting: Setting, options: Options) -> GatedTrunk:
     """UAF (Chen et al., TKDE 2021) over PeterRec's patches in place of copies of whole blocks.
 
-    Of the paper: a policy network a task, of two dilated blocks and a mean over time; its hard, soft and
-    reinforced gates; and policies that know nothing. Ours: it reads the frozen item embedding, where the
-    paper trains a table of its own and the body's, too, so that a patch holds no tables; its channels are
-    few; a block has one logit, as of two only the difference counts, and that is not squashed into (0, 1) as
-    in the authors' code, where no gate could be surer than .73. Gates are the user's: those of the newest
-    window hold for all. Serving draws nothing, where the authors' code leaves the noise on. Patches come
-    without copies of LayerNorms, as one for a whole batch cannot be gated.
+    Of the paper are the hard, soft and reinforced policies. Of the authors' code: a policy network a task, of
+    two dilated blocks and a mean over time, and policies that know nothing. Ours: it reads the frozen item
+    embedding, where theirs trains a table of its own and the body's, too, so that a patch holds no tables;
+    its channels are few; a block has one logit, as of two only the difference counts, and that is not
+    squashed into (0, 1) as theirs, where no gate could be surer than .73. Gates are the user's: those of the
+    newest window hold for all. Serving draws nothing, where theirs leaves the noise on. Patches come without
+    copies of LayerNorms, as one for a whole batch cannot be gated.
     """
     return GatedTrunk(_own(setting, options), _policy(setting, options))
 
@@ -86,11 +87,13 @@ class SelfCritical:
     """
 
     policy: Learnt
+    draws: Draws  # of the dropout, the same in both passes: gates alone may make a difference
     kind: TaskKind
     thrift: float
 
     def __call__(self, again: Callable[[], Tensor], outputs: Tensor, targets: Tensor) -> Tensor:
         drawn, logits = self.policy.taken()  # [B, N]
+        self.draws.again()
         with torch.no_grad():
             greedy = self.rewards(again(), targets, (logits > 0).to(drawn))
             advantage = self.rewards(outputs, targets, drawn) - greedy  # [B]
@@ -110,7 +113,7 @@ def descent(patch: DeepPatch, setting: Setting, options: Options, offsets: Offse
     policy, beside = patch.trunk.policy, None
     if options.policy == "reinforced":
         assert isinstance(policy, Learnt)
-        beside = SelfCritical(policy, setting.kind, options.thrift)
+        beside = SelfCritical(policy, patch.dropout.draws, setting.kind, options.thrift)
     return [Gradient("patches", patch.descended(), offsets=offsets, beside=beside)]
 
 

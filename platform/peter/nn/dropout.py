@@ -17,6 +17,10 @@ class Draws(nn.Module):
         self.passes += 1
         return generator(self.seed, self.what, self.passes)
 
+    def again(self) -> None:
+        """Let the next pass draw what the last one drew."""
+        self.passes = max(0, self.passes - 1)
+
 
 def thinned(features: Tensor, rate: float, draws: torch.Generator) -> Tensor:
     """Features with a share of them drawn to be 0, the others larger."""
