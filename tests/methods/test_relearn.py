@@ -14,6 +14,7 @@ from peter.errors import InputError
 from peter.methods import Examples, Setting, method, read_by
 from peter.methods._deep import DeepPatch
 from peter.nn.backbone import Backbone
+from peter.nn.embedding import UNK
 from peter.nn.graft import TCL
 from peter.nn.items import Catalogue, Features, ItemEncoder
 from peter.nn.relearned import Relearned
@@ -114,14 +115,30 @@ class TestRows:
         )
         assert with_ids - without == ITEMS * setting.body.channels
 
-    def test_the_bodys_own_vectors_are_not_read(self) -> None:
-        """But for the reserved rows, which are not learnt anew."""
-        items = torch.tensor([[RESERVED, RESERVED + 7, ITEMS - 1]])
-        setting, other = made_for(), tiny_body()
+    @pytest.mark.parametrize("encoder", ["pretrained", "random"])
+    @pytest.mark.parametrize("ids", [True, False])
+    def test_the_bodys_own_vectors_are_not_read(self, encoder: str, ids: bool) -> None:
+        """But for the reserved rows, which are not learnt anew; nor as a summary, if nobody asks for it."""
+        histories, (setting, other) = toy_users(seed=1)[0], (made_for(), tiny_body())
         other.item_embedding.weight.data[RESERVED:] += 1
-        trunk = trunk_of(build(setting).eval())
-        mine, theirs = (trunk.view(body)(items)[-1] for body in (setting.body, other))
-        assert torch.equal(mine, theirs)
+        for asked in (False, True):
+            chosen = RELEARN.options(
+                encoder=encoder, ids=ids, wide=False, **({"summary": True} if asked else {})
+            )
+            patch = RELEARN.build(setting, chosen)
+            assert isinstance(patch, DeepPatch)
+            if patch.summary is not None:
+                patch.summary.idf.fill_(1.0)
+            mine, theirs = (patch.eval().read(body, histories) for body in (setting.body, other))
+            assert torch.equal(mine, theirs) == (not asked)
+            assert ("item_embedding" in RELEARN.adapter_config(chosen)["frozen"]) == asked
+
+    def test_random_blocks_are_all_that_the_control_has_at_random(self) -> None:
+        """What it reads for reserved rows, and sums up if asked, is the body's."""
+        setting, items = made_for(), torch.tensor([[RESERVED + 1, UNK]])
+        view = trunk_of(build(setting, encoder="random", summary=True)).view(setting.body)
+        assert torch.equal(view.item_table, setting.body.item_table)
+        assert torch.equal(view(items)[0][1], setting.body.item_table[UNK][None])
 
     def test_reserved_rows_are_what_they_are(self) -> None:
         items, token = torch.tensor([[RESERVED + 1, 3, 1, TCL]]), torch.full((8,), 0.5)

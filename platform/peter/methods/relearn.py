@@ -16,8 +16,9 @@ from peter.space import Choice, Domain
 
 @dataclass(frozen=True)
 class Options(DeepOptions):
-    """What `--set` may change. ANT is readout=last wide=off summary=off warm_start=off, ids=on or off."""
+    """What `--set` may change. Nearest to ANT is readout=last wide=off warm_start=off, ids=on or off."""
 
+    summary: bool = False  # on: read the body's own item table after all
     ids: bool = True  # learn a vector an item beside its features, and weights by item; off: features alone
     encoder: Literal["pretrained", "random"] = "pretrained"  # random: the control that carries nothing over
 
@@ -31,9 +32,9 @@ def trunk(setting: Setting, options: Options) -> Relearned:
     """ANT (Peng, Du, Parthasarathy and Ning, 2023), its adaptation by re-learning.
 
     Of the authors' code: the blocks are frozen; the LayerNorm over items is carried over and trained on; all
-    mixtures and the positions are drawn anew and learnt; `ids` is its transductive form. Ours: any kind of
-    task, by peter's read-out and head; items that the labels ask for, and no others, are candidates; no
-    dropout in the frozen blocks.
+    mixtures and the positions are drawn anew and learnt; `ids` is its transductive form, but that vectors of
+    ids are no candidates. Ours: any kind of task, by peter's read-out and head; items that the labels ask
+    for, and no others, are candidates; no dropout in the frozen blocks.
     """
     if setting.catalogue is None:
         raise InputError(
@@ -72,9 +73,10 @@ def descent(patch: DeepPatch, setting: Setting, options: Options, offsets: Offse
 
 def peft(options: Options) -> Mapping[str, Any]:
     """Nothing that peft has a word for; what is carried over, and what is not, as ANT tells them apart."""
+    frozen = {"blocks": options.encoder == "pretrained", "item_embedding": options.summary}
     return {
         "peft_type": "RELEARN",
-        "frozen": ["blocks"] if options.encoder == "pretrained" else [],
+        "frozen": [name for name, read in frozen.items() if read],
         "tuned": ["trunk.adaptors.encoder.norm", "trunk.adaptors.encoder.tokens"],
         "relearned": ["trunk.adaptors.encoder.mixtures", "trunk.before", "beside"],
         "modules_to_save": ["trunk"],

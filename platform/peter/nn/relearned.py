@@ -46,8 +46,9 @@ class Adaptors(nn.Module):
 class Relearned(nn.Module):
     """A frozen body that reads items through adaptors of one's own; a `Trunk`.
 
-    What the body adds to items before its blocks, as positions, is drawn anew, too. With `random` the blocks
-    are random as well, made from the seed whenever the trunk is built, and no part of what is saved.
+    What the body adds to items before its blocks, as positions, is drawn anew, too. With `random` the blocks,
+    and they alone, are random as well, made from the seed whenever the trunk is built, no part of what is
+    saved.
     """
 
     later = True
@@ -69,8 +70,10 @@ class Relearned(nn.Module):
         )
 
     def view(self, body: Backbone, token: Tensor | None = None) -> Grafted:
-        (body,) = self.random or (body,)
-        return Grafted(body, Reading(self.read), self.before.tensors(), token)
+        own = self.before.tensors()
+        if self.random:
+            own[TABLE], (body,) = body.item_table, self.random
+        return Grafted(body, Reading(self.read), own, token)
 
     def read(self, items: Tensor, x: Tensor) -> Tensor:
         """What stands for items [L, B], [L, B, C]; reserved rows stay what they are."""
@@ -83,8 +86,9 @@ class Relearned(nn.Module):
 class ItemScores(nn.Module):
     """g cos(P f, E(k)) / tau of users by their features f [B, F] and the K items that are asked for: [B, K].
 
-    g starts at 0, so that nothing is said yet. What is known of these items is kept with the patch: answers
-    stay what they are when more becomes known.
+    ANT has cos(h, E(k)) / tau of the last state h. Ours: P, as a read-out may be wider than an item, and g,
+    which starts at 0, so that nothing is said yet. What is known of these items is kept with the patch:
+    answers stay what they are when more becomes known.
     """
 
     def __init__(self, width: int, asked: Features, channels: int, seed: int) -> None:
