@@ -155,6 +155,22 @@ def test_vectors_find_the_texts_of_their_items() -> None:
     assert pairs({"text": parts["text"]}, features, 0.07) == 0
 
 
+def test_the_row_of_unknown_items_begins_where_a_step_can_move_it() -> None:
+    """From exactly 0 its first gradient would be without bound, and Adam would hold it there ever after."""
+    described = catalogue()["text"].clone()
+    described[RESERVED::4] = 0
+    shape = BackboneConfig("nextitnet", channels=16, blocks=2, max_length=10)
+    model = FeatureModel(build_backbone(shape, ITEMS, 0), counted(), {"text": described}, CONFIG).train()
+    windows = users(8, 5).windows(10).items
+    model(Batch(windows[:, :-1], windows[:, 1:])).backward()
+    gradient = model.encoder.tokens.grad
+    assert gradient is not None
+    assert 0 < gradient[UNK].norm() < 1e3
+    start = model.encoder.tokens[UNK].clone()
+    run(model)
+    assert torch.dist(start, model.encoder.tokens[UNK]) > 0.05
+
+
 def test_a_wrong_request_is_told() -> None:
     found = objective(CONFIG, causal=True)
     body = fresh().body

@@ -11,6 +11,7 @@ from peter.config import PretrainConfig
 from peter.data.histories import RESERVED
 from peter.nn.backbone import Backbone
 from peter.nn.graft import Graft, Reading, vectors
+from peter.nn.init import truncated_normal_
 from peter.nn.items import TEXT, VECTOR, Features, ItemEncoder, chosen, known
 from peter.nn.losses import in_batch_softmax
 from peter.training.batches import Batch
@@ -23,9 +24,10 @@ class FeatureModel(nn.Module):
     Learnt by L = L_si + w L_iv over the items of a batch alone, so that a step costs the same whatever the
     catalogue: L_si has each place find its item among all that the batch asks for, those of the same item
     left out; L_iv has each vector that somebody made (of an image, in ANT) find the text of its item. Of the
-    authors' code are tau, w and the cosines. Ours: every place is asked and not only the last, as the body
-    is causal; and p(v), how often items are had. Candidates come as often as they are popular, so that the
-    cosine learns what beside that speaks for an item, and ranks among all items only with it.
+    authors' code are w and the cosines; its tau is .07, here `temperature`. Ours: every place is asked and
+    not only the last, as the body is causal; and p(v), how often items are had. Candidates come as often as
+    they are popular, so that the cosine learns what beside that speaks for an item, and ranks among all items
+    only with it.
     """
 
     bias: Tensor
@@ -38,6 +40,7 @@ class FeatureModel(nn.Module):
         widths = {name: values.shape[1] for name, values in features.items()}
         self.encoder = encoder_of(widths, body.channels, config)
         self.encoder.draw(config.seed)
+        truncated_normal_(self.encoder.tokens.data, config.seed, "items.tokens")  # 0 has no direction
         had = counts[RESERVED:] + 1.0
         self.register_buffer("bias", (had / had.sum()).log(), persistent=False)
 
