@@ -103,11 +103,12 @@ TEXT = f"""## Pre-training on the next item, on two views of a user, or on both:
 
 Log-loss on test users, mean ± standard deviation over {SALTS} splits with backbones of their own; behind the
 semicolon what the reader gains over its own log-loss on `{NEXT}`, more being better, with the 95 % interval
-of Nadeau and Bengio. All on the same Transformer (sasrec, two blocks). `views` is CLUE as published (SimSiam,
-dropout of one half as the only augmentation) but for what reads it: CLUE fine-tunes everything. InfoNCE is
-ours, with dropout of a fifth; `both` adds a tenth of either loss. `probe of [UR]` reads the state behind the
-token that CLUE trains, `probe` the mean states of all levels, and so do the patches, without counts or item
-summary; `default` has both.
+of Nadeau and Bengio. All on the same Transformer (sasrec, two blocks). `views` is CLUE as near as its paper
+tells: SimSiam, and dropout of one half as the only augmentation. Otherwise than there, a user is a window of
+his events, no dropout is in attention, the predictor ends without normalisation, and what is read stays
+frozen, which CLUE fine-tunes. InfoNCE is ours, with dropout of a fifth; `both` adds a tenth of either loss.
+`probe of [UR]` reads the state behind the token that CLUE trains, `probe` the mean states of all levels, and
+so do the patches, without counts or item summary; `default` has both.
 
 """
 

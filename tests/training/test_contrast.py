@@ -73,17 +73,21 @@ class TestLosses:
         assert predicted.grad is not None
         assert target.grad is None
 
-    def test_each_branch_learns_through_the_term_in_which_it_predicts(self) -> None:
-        """With one half's predictor out of reach, the other view alone has a gradient."""
-        learner = body()
-        head = Contrast(learner, CONFIG, 1.0)
-        states = [state(learner, view.items).detach().requires_grad_(True) for view in views(windows())]
+    def test_each_view_predicts_the_other(self) -> None:
+        """Half the sum of both terms, with the gradients of these."""
+        learner, seen = body(), views(windows())
+        head = Contrast(learner, CONFIG, 2.0)
+        mine = head(learner, seen)
+        rate = CONFIG.view_dropout
+        states = [state(learner, view.items, DropoutGraft(rate, view.seed)) for view in seen]
         one, two = map(head.projector, states)
-        siamese(head.predictor(one), two).backward(retain_graph=True)
-        assert states[0].grad is not None
-        assert states[1].grad is None
-        siamese(head.predictor(two), one).backward()
-        assert states[1].grad is not None
+        terms = siamese(head.predictor(one), two), siamese(head.predictor(two), one)
+        torch.testing.assert_close(mine, sum(terms))
+        weights = list(learner.parameters())
+        whole, *halves = (torch.autograd.grad(loss, weights, retain_graph=True) for loss in (mine, *terms))
+        for together, *parts in zip(whole, *halves, strict=True):
+            torch.testing.assert_close(together, sum(parts), rtol=1e-4, atol=1e-6)
+            assert all(part.any() for part in parts)
 
     @pytest.mark.parametrize("users", [2, 8, 64])
     def test_info_nce_of_strangers_is_the_logarithm_of_how_many(self, users: int) -> None:

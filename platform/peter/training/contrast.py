@@ -32,8 +32,9 @@ class Contrast(nn.Module):
     The paper's: a projection of three layers with batch normalisation behind each; a predictor of two layers
     with batch normalisation, in the branch that learns alone; dropout as the only augmentation unless others
     are asked for; the loss, equations 4 to 7. Inferred, as the paper does not say: all layers are C wide, and
-    what is between them is as in SimSiam (Chen and He, CVPR 2021), the last layer of the predictor bare.
-    Ours: `infonce`, which needs no predictor.
+    what is between them is as in SimSiam (Chen and He, CVPR 2021), whose predictor ends in a bare layer; to
+    normalise there, too, made training unstable (their section 4.4). Ours: `infonce`, which needs no
+    predictor.
     """
 
     def __init__(self, body: Backbone, config: PretrainConfig, weight: float) -> None:
