@@ -66,18 +66,8 @@ for name in plugins.modules(
     globals()[contract.__name__] = contract
     del contract
 
-for name in (
-    "peter",
-    "ladder",
-    "last",
-    "full",
-    "scratch",
-    "zero",
-    "probe",
-    "adaptive",
-    "relearn",
-):  # lora needs convolutions
-    method = methods.method(name)
+for name in sorted(set(plugins.modules(methods.GROUP)) - {"lora", "bag", "lsa"}):
+    method = methods.method(name)  # lora needs convolutions; the others read no body
     members = {"method": method, "architecture": "sasrec"}
     if hasattr(method.options, "wide"):
         members["settings"] = {"wide": False, "tcl": name != "ladder"}
