@@ -181,16 +181,25 @@ def _drawn_backbone(document: Document) -> Drawing:
         right=["validation users", "test users"],
     )
     if document["collapsed"]:
+        channels, remedies = document["architecture"]["channels"], " or ".join(_remedies(document))
         yield (
             f"The views collapsed: users differ by {valid['deviation']:.2f} of 1, in {valid['rank']:.1f} of "
-            f"{document['architecture']['channels']} directions; try --objective next-item+contrastive, "
-            "or --set contrast=infonce."
+            f"{channels} directions; try {remedies}."
         )
     if readers := document.get("read_by"):
         columns = ("patch", "method", "champion")
         yield table(columns, ([row[column] for column in columns] for row in readers))
     if capacity := document.get("capacity"):
         yield from _drawn_capacity(capacity)
+
+
+def _remedies(document: Document) -> list[str]:
+    """Against collapse: what this backbone was not trained with; failing that, views that differ less."""
+    untried = {
+        "--objective next-item+contrastive": "next-item" not in document["objective"],
+        "--set contrast=infonce": document["config"].get("contrast") != "infonce",
+    }
+    return [words for words, new in untried.items() if new] or ["a lower --set view_dropout"]
 
 
 def _drawn_capacity(capacity: Document) -> Drawing:

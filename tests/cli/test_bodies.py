@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from peter.cli.backbone import _remedies
 from peter.training import collapse
 
 SMALL = ["--channels", "8", "--blocks", "2", "--epochs", "2", "--set", "max_length=20", "--set", "threads=1"]
@@ -59,6 +60,18 @@ def test_low_rank_deltas_are_refused_in_a_sentence(peter, views, place: Path) ->
     assert "not SelfAttention; give --method peter" in done.err
 
 
+@pytest.mark.parametrize(
+    ("objective", "config", "tried"),
+    [
+        ("contrastive", {"contrast": "infonce"}, ["--objective next-item+contrastive"]),
+        ("next-item+contrastive", {}, ["--set contrast=infonce"]),
+        ("next-item+contrastive", {"contrast": "infonce"}, ["a lower --set view_dropout"]),
+    ],
+)
+def test_what_was_tried_is_not_advised(objective: str, config: dict[str, str], tried: list[str]) -> None:
+    assert _remedies({"objective": objective, "config": config}) == tried
+
+
 def test_collapse_is_told_with_what_to_try(peter, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = peter("backbone", "pretrain", "clicks", "--objective", "contrastive", *SMALL, "--json")
     assert set(done.json["metrics"]["valid"]) == {"loss", "deviation", "rank"}
@@ -66,6 +79,8 @@ def test_collapse_is_told_with_what_to_try(peter, place: Path, monkeypatch: pyte
     assert not done.json["collapsed"]
     assert "collapsed" not in peter("backbone", "show", "clicks@2").out
     monkeypatch.setitem(collapse.LEAST, "deviation", 1.1)
-    assert "The views collapsed: users differ by 0." in peter("backbone", "show", "clicks@2").out
+    told = " ".join(peter("backbone", "show", "clicks@2").out.split())
+    assert "The views collapsed: users differ by 0." in told
+    assert "try --objective next-item+contrastive or --set contrast=infonce." in told
     assert peter("backbone", "show", "clicks@2", "--json").json["collapsed"]
     assert not peter("backbone", "show", "clicks@1", "--json").json["collapsed"]
