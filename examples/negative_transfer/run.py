@@ -23,6 +23,7 @@ ANT = [
     Contender("relearn", "relearn", PLAIN),
     Contender("relearn, ids=off", "relearn", (*PLAIN, "ids=off")),
     Contender("relearn, random encoder", "relearn", (*PLAIN, "encoder=random")),
+    Contender("relearn, ids=off, random encoder", "relearn", (*PLAIN, "ids=off", "encoder=random")),
 ]
 SHOPPERS = [
     SCRATCH,
@@ -212,7 +213,7 @@ splits with backbones of their own; behind the semicolon the gain over `scratch`
 random values under the same budget, more being better, with the 95 % interval of Nadeau and Bengio. Below
 zero is negative transfer. Rows are as published: the last state is read by a random head (of `probe` a
 solved one); `default` reads all levels beside counts and keeps its start until an epoch beats it. `relearn`
-with a random encoder is the control: it has the features, and nothing is carried over to it.
+with a random encoder is its control: it has the features, but the blocks carry nothing over to it.
 
 """
 GATE = """## Negative transfer: what the gate says
