@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS = {
     "paper_tables": ["never worse", "methods", "ablation", "settings", "few labels", "pre-training"],
     "continual": ["continual: synthetic"],
-    "gates": ["gates"],
+    "gates": ["gates: synthetic"],
     "objectives": ["objectives: synthetic"],
     "negative_transfer": ["negative transfer", "negative transfer: the gate", "re-learning"],
     "when_do_patches_pay": ["order", "when do patches pay"],

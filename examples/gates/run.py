@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
@@ -73,17 +74,16 @@ def lines(bench: Bench, records: Records, jobs: int) -> Iterator[list[str]]:
 def _lines(bench: Bench, task: str, records: Records) -> Iterator[list[str]]:
     learnt = {label: records.measure(bench.cells(task, label, how), 1) for label, how in POLICIES.items()}
     twins = {label: records.measure([blind(each) for each in found], 1) for label, found in learnt.items()}
-    name = f"{bench.data}: {task}"
     for label, found in learnt.items():
         gains = [gain(*pair, "log_loss") for pair in zip(found, twins[label], strict=True)]
         yield [
-            name, label, _losses(found), _losses(twins[label]), told(gains, found[0]["users"]),
+            task, label, _losses(found), _losses(twins[label]), told(gains, found[0]["users"]),
             f"{statistics.fmean(each['open'] for each in found):.2f}",
             f"{statistics.fmean(each['policies'] for each in found):.0f}", f"{found[0]['params']:,}",
         ]  # fmt: skip
     for label, how in ALWAYS.items():
         found = records.measure(bench.cells(task, label, how), 1)
-        yield [name, label, _losses(found), "-", "-", "1.00", "1", f"{found[0]['params']:,}"]
+        yield [task, label, _losses(found), "-", "-", "1.00", "1", f"{found[0]['params']:,}"]
 
 
 def _losses(found: Sequence[Record]) -> str:
@@ -91,31 +91,31 @@ def _losses(found: Sequence[Record]) -> str:
 
 
 def report(given: Given) -> None:
-    """Measure what is missing, then write the section."""
+    """Measure what is missing, then write a section a data set."""
     benches = SMALL if given.small else FULL
     for bench in benches:
         prepare(given.root, bench.data)
     records = Records(given.page.with_suffix(".jsonl"), given.root)
 
-    def text() -> str:
-        rows = [line for bench in benches for line in lines(bench, records, given.jobs)]
-        return TEXT + table(
-            ["", "policy", "log-loss", "as many at random", "gained by knowing whose",
-             "open", "different users", "trained"],
-            rows,
-        )  # fmt: skip
+    def text(bench: Bench) -> str:
+        columns = [
+            "", "policy", "log-loss", "as many at random", "gained by knowing whose",
+            "open", "different users", "trained",
+        ]  # fmt: skip
+        return TEXT.format(data=bench.data) + table(columns, lines(bench, records, given.jobs))
 
-    given.write("gates", text, records)
+    for bench in benches:
+        given.write(f"gates: {bench.data}", partial(text, bench), records)
 
 
-TEXT = f"""## Gates a user: does it help to know whose blocks to open?
+TEXT = f"""## Gates a user, {{data}}: does it help to know whose blocks to open?
 
-UAF's policies over PeterRec's patches, and over copies of whole blocks as in the paper. Log-loss on test
-users, mean ± standard deviation over {SALTS} splits with backbones of their own; beside each policy the same
-with as large a share of gates open to training users, drawn by a hash of the user's items; what is gained by
-knowing whose, more being better, with the 95 % interval of Nadeau and Bengio. `open`: that share. `different
-users`: how many ways of having the blocks there are among test users. No counts and no item summary; of 12
-epochs the best on validation users is kept.
+UAF's policies over PeterRec's patches, and over copies of whole blocks as in the authors' code. Log-loss on
+test users, mean ± standard deviation over {SALTS} splits with backbones of their own; beside each policy the
+same with as large a share of gates open to training users, drawn by a hash of the user's items; what is
+gained by knowing whose, more being better, with the 95 % interval of Nadeau and Bengio. `open`: that share.
+`different users`: how many ways of having the blocks there are among test users. No counts and no item
+summary; of 12 epochs the best on validation users is kept.
 
 """
 
