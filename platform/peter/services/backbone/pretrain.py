@@ -16,14 +16,12 @@ from peter.services.backbone.backbones import document
 from peter.services.backbone.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.backbone.pretrain_plan import Job, Plan
 from peter.services.crew import ALONE, Crew
-from peter.services.running import ended, running
+from peter.services.running import RESUME, ended, running
 from peter.services.workspace import Workspace
 from peter.training.objectives import objective
 from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
 from peter.training.pretrain_ranking import ranking_of
-
-AGAIN = "peter backbone pretrain --resume {run}"
 
 
 def pretrain(
@@ -80,7 +78,7 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
 
 def _made(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
     job = Job.begin(workspace, plan)
-    with running(workspace, "pretrain", plan.name, plan.to_json(), AGAIN) as run:
+    with running(workspace, "pretrain", plan.name, plan.to_json(), RESUME["pretrain"]) as run:
         return _trained(workspace, plan, job, run, progress, crew)
 
 
@@ -101,7 +99,7 @@ def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = A
         return runs.resume(session, run_id, workspace.actor), plan
 
     run, plan = workspace.registry.write(take)
-    with ended(workspace, run, AGAIN):
+    with ended(workspace, run, RESUME["pretrain"]):
         return document(_trained(workspace, plan, Job.begin(workspace, plan), run, progress, crew))
 
 

@@ -15,9 +15,9 @@ from peter.progress import Progress
 from peter.registry import models, runs
 from peter.services.patch.recipes import Recipe
 from peter.services.patch.requests import Request
-from peter.services.running import ended
+from peter.services.running import RESUME, ended
 from peter.services.version import versions
-from peter.services.version.searches import AGAIN, Plan, changed, searched
+from peter.services.version.searches import Plan, changed, searched
 from peter.services.workspace import Workspace
 
 Found = Future[list[Outcome]]
@@ -55,7 +55,7 @@ def together(
             for job, future in _searches(workspace, jobs, cpus, stop, progress):
                 del left[job.run.id]
                 try:
-                    with ended(workspace, job.run, AGAIN):
+                    with ended(workspace, job.run, RESUME["tune"]):
                         made[job.run.id] = _made(workspace, job, future, stop, progress)
                 except PeterError as error:
                     errors.append(error)
@@ -73,7 +73,7 @@ def together(
 def _given_up(workspace: Workspace, job: Job, error: BaseException) -> PeterError:
     """Let the registry know of a run that ends before its search did."""
     try:
-        with ended(workspace, job.run, AGAIN):
+        with ended(workspace, job.run, RESUME["tune"]):
             raise error
     except PeterError as told:
         return told
