@@ -48,7 +48,7 @@ def pretrain(
         known = _known(session, plan)
     if known:
         progress.say(f"{known.reference} was made by this very request before.")
-    return document(known or _made(workspace, plan, progress, crew))
+    return document(known or _make_backbone(workspace, plan, progress, crew))
 
 
 def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress: Progress) -> models.Backbone:
@@ -68,7 +68,7 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
         grown = [other for other in backbones.every(session) if other.pruned and other.parent_id == row.id]
     if found := [other for other in grown if other.reference not in outdated]:
         return found[-1]
-    root = _made(workspace, Plan.root(row, pruned), progress, ALONE)
+    root = _make_backbone(workspace, Plan.root(row, pruned), progress, ALONE)
     progress.say(
         f"{root.reference} is the root of a lineage: {row.reference} with {pruned:.0%} of its weights freed "
         "and the rest trained on."
@@ -76,7 +76,7 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
     return root
 
 
-def _made(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
+def _make_backbone(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
     job = Job.begin(workspace, plan)
     with running(workspace, "pretrain", plan.name, plan.to_json(), RESUME["pretrain"]) as run:
         return _trained(workspace, plan, job, run, progress, crew)

@@ -51,7 +51,7 @@ def import_events(
     names.check("an event log", name)
     forgotten = Forgotten.of(workspace)
     table = item_tables.taken(workspace, None, items, item)
-    made = _made(workspace, "import", name, None, read, forgotten, table)
+    made = _make_version(workspace, "import", name, None, read, forgotten, table)
     assert made is not None  # nothing can come before an import
     return show_events(workspace, made.reference)
 
@@ -112,7 +112,7 @@ def _appended(
         )  # fmt: skip
 
     table = item_tables.taken(workspace, base, items, item)
-    return _made(workspace, "append", name, base, read, forgotten, table)
+    return _make_version(workspace, "append", name, base, read, forgotten, table)
 
 
 def _require_no_version(name: str) -> None:
@@ -123,7 +123,7 @@ def _require_no_version(name: str) -> None:
         )
 
 
-def _made(
+def _make_version(
     workspace: Workspace,
     verb: str,
     name: str,

@@ -56,7 +56,7 @@ def together(
                 del left[job.run.id]
                 try:
                     with ended(workspace, job.run, RESUME["tune"]):
-                        made[job.run.id] = _made(workspace, job, future, stop, progress)
+                        made[job.run.id] = _make_best(workspace, job, future, stop, progress)
                 except PeterError as error:
                     errors.append(error)
                 bar.advance(1)
@@ -109,7 +109,9 @@ def _next(pending: dict[Found, Job], stop: Event) -> set[Found]:
         return set()
 
 
-def _made(workspace: Workspace, job: Job, future: Found, stop: Event, progress: Progress) -> dict[str, Any]:
+def _make_best(
+    workspace: Workspace, job: Job, future: Found, stop: Event, progress: Progress
+) -> dict[str, Any]:
     """A version of the best that a search found. Raises KeyboardInterrupt once everything is to stop."""
     try:
         found = future.result()

@@ -23,7 +23,7 @@ from peter.services.running import running
 from peter.services.task.tasks import report
 from peter.services.workspace import Workspace
 
-AGAIN = "this very request made it before"
+ALREADY_MADE = "this very request made it before"
 FLOORS = {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}  # what no later version may be worse than
 
 
@@ -51,7 +51,7 @@ def answered(workspace: Workspace, request: Request) -> dict[str, Any] | None:
         champion = aliases.version(session, task, aliases.CHAMPION)
     if not known:
         return None
-    return report(workspace, known, known.version == champion, AGAIN)
+    return report(workspace, known, known.version == champion, ALREADY_MADE)
 
 
 def begun(workspace: Workspace, request: Request, again: str = "") -> AbstractContextManager[models.Run]:
