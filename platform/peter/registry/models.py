@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from peter.registry.columns import Count, Json, ObjectName, Text, UtcDateTime, utc_now
 
-RUN_STATES = ("pending", "running", "done", "failed", "interrupted")
+RUN_STATES = ("pending", "running", "done", "failed", "interrupted")  # all but the first are entered
 PATCH_STATES = ("ready", "needs-retrain")
 
 
