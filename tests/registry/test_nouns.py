@@ -285,9 +285,7 @@ def test_label_sets_are_found_by_their_bytes(registry: Registry) -> None:
 
 
 def test_a_run_is_started_kept_alive_and_ended(registry: Registry) -> None:
-    run = registry.write(
-        lambda session: runs.start(session, "tune", "gender", {"trials": 2}, "ann")
-    )
+    run = registry.write(lambda session: runs.start(session, "tune", "gender", {"trials": 2}, "ann"))
     assert (run.state, run.pid) == ("running", os.getpid())
     registry.write(lambda session: runs.heartbeat(session, run.id))
     ended = registry.write(lambda session: runs.finish(session, run.id, {"best": 0.5}))

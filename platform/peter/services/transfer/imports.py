@@ -21,7 +21,7 @@ from peter.services.patch import patch_objects
 from peter.services.patch.fitting import Fitted
 from peter.services.patch.recipes import Recipe, seeds
 from peter.services.promotion import gate
-from peter.services.task.tasks import report
+from peter.services.task.tasks import label_set_of, report
 from peter.services.transfer import patch_directory
 from peter.services.transfer.patch_directory import EXPORT_AGAIN, LABELS, WEIGHTS, Sheet
 from peter.services.version.versions import ALREADY_MADE
@@ -132,10 +132,7 @@ def _registered(
         first = aliases.version(session, task, aliases.CHAMPION) is None
         why = f"imported from {sheet.patch}" + ("" if first else "; look at it and promote it by hand")
         verdict = gate.Verdict(first, why, sheet.metrics["primary"], {})
-        label_set = models.LabelSet(
-            task=task, sha256=labels, rows=sum(map(len, table.labels)), users=len(table.users),
-            report={**sheet.labels, **table.report},
-        )  # fmt: skip
+        label_set = label_set_of(table, task, labels, {**sheet.labels, **table.report})
         patch = patches.add(
             session,
             models.Patch(
