@@ -13,6 +13,7 @@ from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import backbones, erasures, event_logs, models, names, runs
 from peter.services.backbone.backbones import document
+from peter.services.backbone.catalogues import stored
 from peter.services.backbone.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.backbone.pretrain_plan import Job, Plan
 from peter.services.crew import ALONE, Crew
@@ -140,7 +141,7 @@ def _trained(
         "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
         **({"pruned": plan.pruned} if job.root else {}),
-        **({"features": widths} if (widths := job.known.widths) else {}),
+        **({"features": fitted.widths} if (fitted := job.model.fitted) else {}),
     }
     faults.reach("backbone.pretrain:trained")
     row = _register(workspace, plan, run, job, metrics)
@@ -161,8 +162,10 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
 def _register(
     workspace: Workspace, plan: Plan, run: models.Run, job: Job, metrics: dict[str, Any]
 ) -> models.Backbone:
-    beside = job.known.tensors() | (job.root.tensors() if job.root else {})
-    tensors = {name: tensor.contiguous() for name, tensor in (job.model.state_dict() | beside).items()}
+    space = stored(job.model.fitted.space) if job.model.fitted else {}
+    root = job.root.tensors() if job.root else {}
+    everything = job.model.state_dict() | space | root
+    tensors = {name: tensor.contiguous() for name, tensor in everything.items()}
     with job.forgotten.keeping(workspace):
         weights = workspace.objects.put_bytes(save(tensors))
         faults.reach("backbone.pretrain:stored")
