@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ._metrics import ABREAST, better, cell, turned
+from ._metrics import ABREAST, better, cell, primary_gain
 from ._output import Document, Drawing, table
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def better_rivals(document: Document) -> Iterator[str]:
     """A sentence for every method with a better primary metric than the first."""
     first, *rivals = document["methods"]
     for rival in rivals:
-        yield from better(rival["method"], first["method"], document, turned(document, rival["difference"]))
+        yield from better(
+            rival["method"], first["method"], document, primary_gain(document, rival["difference"])
+        )
 
 
 def _titled(row: Document) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from peter.interval import Interval, negative, turned
+
 from ._output import Document, Drawing, interval, table
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def remarks(name: str, patch: Document) -> Iterator[str]:
 def _added(reference: str, metrics: Document) -> Iterator[str]:
     """Also where it is nothing: a patch has to earn its place beside counting."""
     if "wide" in metrics["differences"]:
-        gain = turned(metrics, metrics["differences"]["wide"])
+        gain = primary_gain(metrics, metrics["differences"]["wide"])
         yield (
             f"The neural part of {reference} adds {_signed(gain)} in {metrics['primary']} to the wide term "
             "alone (more is better)."
@@ -61,17 +63,17 @@ def _added(reference: str, metrics: Document) -> Iterator[str]:
 def _read(reference: str, metrics: Document) -> Iterator[str]:
     """What older patches are worth to it, each alone and against the same patch fitted without any."""
     for older, differences in metrics.get("reads", {}).items():
-        gain = _signed(turned(metrics, differences))
+        gain = _signed(primary_gain(metrics, differences))
         yield f"{reference} reads {older}, which is worth {gain} in {metrics['primary']} to it as it stands."
     if "unread" in metrics["differences"]:
-        gain = _signed(turned(metrics, metrics["differences"]["unread"]))
+        gain = _signed(primary_gain(metrics, metrics["differences"]["unread"]))
         yield f"Reading gained {reference} {gain} in {metrics['primary']} over the same patch without it."
 
 
 def _went_on(reference: str, metrics: Document) -> Iterator[str]:
     """What a warm start gained, also where that is nothing."""
     if warm := metrics.get("warm_start"):
-        gain = _signed(turned(metrics, metrics["differences"]["cold"]))
+        gain = _signed(primary_gain(metrics, metrics["differences"]["cold"]))
         yield (
             f"{reference} went on from {warm['from']} (similarity {warm['similarity']:.2f}), which gained it "
             f"{gain} in {metrics['primary']} over the same patch started cold."
@@ -89,7 +91,7 @@ def _opened(reference: str, metrics: Document) -> Iterator[str]:
             f"(block by block {each}), by {gates['policies']} {plural}."
         )
     if "blind" in metrics["differences"]:
-        gain = _signed(turned(metrics, metrics["differences"]["blind"]))
+        gain = _signed(primary_gain(metrics, metrics["differences"]["blind"]))
         yield f"Choosing gained {reference} {gain} in {metrics['primary']} over as many at random."
 
 
@@ -103,12 +105,12 @@ def better_baselines(name: str, patch: Document) -> Iterator[str]:
     """A sentence for every baseline with the better primary metric."""
     metrics = patch["metrics"]
     for baseline, differences in metrics["differences"].items():
-        gain = turned(metrics, differences)
+        gain = primary_gain(metrics, differences)
         who = baseline if "@" in baseline else f"The baseline {baseline}"  # or the champion before
-        yield from better(who, f"{name}@{patch['version']}", metrics, _negative(gain))
+        yield from better(who, f"{name}@{patch['version']}", metrics, negative(gain))
 
 
-def better(who: str, whom: str, metrics: Document, gain: Mapping[str, float]) -> Iterator[str]:
+def better(who: str, whom: str, metrics: Document, gain: Interval) -> Iterator[str]:
     """A sentence where `who` gains over `whom` in digits that are told, and whether that may be chance."""
     if round(gain["value"], 3) > 0:
         certain = "better" if gain["low"] > 0 else "better, though perhaps by chance,"
@@ -116,10 +118,9 @@ def better(who: str, whom: str, metrics: Document, gain: Mapping[str, float]) ->
         yield f"{who} is {certain} than {whom}: its {metrics['primary']} is {direction} by {interval(gain)}."
 
 
-def turned(metrics: Document, difference: Document) -> Mapping[str, float]:
-    """The difference in the primary metric, turned so that more is better."""
-    found: Mapping[str, float] = difference[metrics["primary"]]
-    return found if metrics.get("maximise") else _negative(found)
+def primary_gain(metrics: Document, difference: Document) -> Interval:
+    """The difference in the primary metric, more being better."""
+    return turned(difference[metrics["primary"]], metrics.get("maximise", False))
 
 
 def seed_table(patch: Document) -> Drawing:
@@ -143,18 +144,14 @@ def seed_table(patch: Document) -> Drawing:
 def _over(metrics: Document, seeds: Document, name: str) -> str | None:
     if name not in seeds["differences"]:
         return None
-    return _signed(turned(metrics, seeds["differences"][name]))
+    return _signed(primary_gain(metrics, seeds["differences"][name]))
 
 
 def _spread(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.3f} ± {value['sd']:.3f}"
 
 
-def _negative(value: Mapping[str, float]) -> Mapping[str, float]:
-    return {"value": -value["value"], "low": -value["high"], "high": -value["low"]}
-
-
-def _signed(value: Mapping[str, float]) -> str:
+def _signed(value: Interval) -> str:
     """`+0.012 [-0.003, +0.027]`, and +0.000 for less than nothing that rounds to it."""
     plain, low, high = (round(value[key], 3) + 0.0 for key in ("value", "low", "high"))
     return f"{plain:+.3f} [{low:+.3f}, {high:+.3f}]"

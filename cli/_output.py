@@ -72,7 +72,7 @@ def _is_interval(value: Mapping[str, Any]) -> bool:
     return value.keys() == {"value", "low", "high"}
 
 
-def interval(value: Mapping[str, float]) -> str:
+def interval(value: Mapping[str, Any]) -> str:
     """`0.712 [0.683, 0.741]`."""
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 

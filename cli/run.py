@@ -9,8 +9,6 @@ from ._group import noun
 from ._options import DEFAULT_REGISTRY, JsonOption, RegistryOption, StoreOption, open_workspace
 from ._output import Document, Drawing, facts, minute, show, table
 
-RESUMABLE = {"tune": "tune", "pretrain": "backbone pretrain"}  # kinds of run, and who goes on with them
-
 app = noun("Look at what was executed.")
 
 
@@ -55,12 +53,14 @@ def _drawn_list(document: Document) -> Drawing:
 
 
 def _drawn_run(run: Document) -> Drawing:
+    from peter.services.running import RESUME
+
     shown = ("kind", "state", "started", "ended", "params", "metrics", "error")
     yield facts({"subject": run["task"], **{name: run[name] for name in shown}})
     if run["trials"]:
         yield table(["trial", "state", "configuration", "best", "scores by epoch"], _trials(run["trials"]))
-    if run["kind"] in RESUMABLE and run["state"] in ("interrupted", "failed"):
-        yield f"Next: peter {RESUMABLE[run['kind']]} --resume {run['id']}"
+    if run["kind"] in RESUME and run["state"] in ("interrupted", "failed"):
+        yield f"Next: {RESUME[run['kind']].format(run=run['id'])}"
 
 
 def _trials(tried: Sequence[Document]) -> Iterator[list[Any]]:

@@ -20,7 +20,7 @@ def fill(session: Session) -> None:
     event_logs.add(session, rows.event_log("described", items_sha256=rows.sha("items")), "ann")
     tasks.add(session, rows.task("age"), "ann")
     run = runs.start(session, "tune", "gender", {"trials": 1}, "ann")
-    trials.add(session, run.id, "trial_1", {"learning_rate": 0.001})
+    trials.begin(session, run.id, "trial_1", {"learning_rate": 0.001})
     trials.update(session, run.id, "trial_1", "done", {"accuracy": 0.8})
     runs.finish(session, run.id, {"accuracy": 0.8})
     second = patches.add(session, rows.patch(first.label_set, first.backbone, "second"), "ann")

@@ -87,7 +87,7 @@ def test_an_upload_that_fails_leaves_what_was_there(in_bucket: Any, monkeypatch:
     for data in (DATA, b"new"):
         with pytest.raises(KeyboardInterrupt):
             store.put_bytes(data)
-    assert list(other.all()) == [NAME]
+    assert list(other.sizes()) == [NAME]
     assert other.read(NAME) == DATA
 
 
@@ -105,14 +105,14 @@ def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(in_bucket:
         working = [pool.submit(put_and_refer, worker) for worker in range(2)]
         while not all(future.done() for future in working):
             assert collector.collect(lambda: list(referred)) == {}
-    assert sorted(referred) == list(collector.all())
+    assert sorted(referred) == list(collector.sizes())
     assert [future.exception() for future in working] == [None, None]
 
 
 def test_a_directory_copied_to_a_bucket_is_the_same_store(in_directory: Any, in_bucket: Any) -> None:
     in_directory.open().put_bytes(DATA)
     in_bucket.write(NAME, (in_directory.root / place(NAME)).read_bytes())
-    assert list(in_bucket.open().all()) == [NAME]
+    assert list(in_bucket.open().sizes()) == [NAME]
     assert in_bucket.open().read(NAME) == DATA
 
 
@@ -184,6 +184,6 @@ class TestAddresses:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         name = buckets.create().partition("@")[2].partition("/")[0]
         store = BucketStore(f"s3://{name}", tmp_path, FREE)
-        assert list(store.all()) == []
+        assert list(store.sizes()) == []
         store.put_bytes(DATA)
-        assert list(store.all()) == [NAME]
+        assert list(store.sizes()) == [NAME]

@@ -285,9 +285,7 @@ def test_label_sets_are_found_by_their_bytes(registry: Registry) -> None:
 
 
 def test_a_run_is_started_kept_alive_and_ended(registry: Registry) -> None:
-    run = registry.write(
-        lambda session: runs.start(session, "tune", "gender", {"trials": 2}, "ann", "/tmp/run")
-    )
+    run = registry.write(lambda session: runs.start(session, "tune", "gender", {"trials": 2}, "ann"))
     assert (run.state, run.pid) == ("running", os.getpid())
     registry.write(lambda session: runs.heartbeat(session, run.id))
     ended = registry.write(lambda session: runs.finish(session, run.id, {"best": 0.5}))
@@ -334,14 +332,14 @@ def test_runs_of_dead_processes_are_marked_interrupted(registry: Registry) -> No
 def test_trials_of_a_run(registry: Registry) -> None:
     def tune(session: Session) -> int:
         run = runs.start(session, "tune", "gender", {}, "ann")
-        trials.add(session, run.id, "a", {"learning_rate": 0.1})
-        trials.add(session, run.id, "b", {"learning_rate": 0.2}, state="pending")
+        trials.begin(session, run.id, "a", {"learning_rate": 0.1})
+        trials.begin(session, run.id, "b", {"learning_rate": 0.2})
         trials.update(session, run.id, "a", "running", {"accuracy": 0.6})
         trials.update(session, run.id, "a", "done")
         trials.update(session, run.id, "b", "failed", error="killed")
         with pytest.raises(UnknownName, match="a, b"):
             trials.update(session, run.id, "zzz", "done")
-        trials.add(session, run.id, "c", {"learning_rate": 0.3})
+        trials.begin(session, run.id, "c", {"learning_rate": 0.3})
         runs.interrupt(session, run.id, "stopped by the user")
         return run.id
 

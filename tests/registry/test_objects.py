@@ -26,7 +26,7 @@ def test_an_object_is_named_by_its_bytes_and_read_only(store: ObjectStore) -> No
     assert store.read(NAME) == DATA
     assert store.path(NAME).read_bytes() == DATA
     assert store.path(NAME).stat().st_mode & 0o777 == 0o444
-    assert list(store.all()) == [NAME]
+    assert list(store.sizes()) == [NAME]
     assert store.exists(NAME)
     assert list((store.root / "tmp").iterdir()) == []
 
@@ -142,7 +142,7 @@ def test_a_full_or_read_only_disk_is_one_sentence(
     with pytest.raises(PeterError, match=advice):
         store.put_bytes(DATA)
     monkeypatch.undo()
-    assert list(store.all()) == []
+    assert list(store.sizes()) == []
     assert list((store.root / "tmp").iterdir()) == []
 
 
@@ -152,9 +152,9 @@ def test_collecting_keeps_what_is_live_and_waits_for_writers(store: ObjectStore,
     with store.holding(), pytest.raises(Busy):
         hasty.collect(lambda: [kept])
     assert hasty.collect(lambda: [kept, NAME], dry=True) == {lost: 4}
-    assert sorted(store.all()) == sorted([kept, lost])
+    assert sorted(store.sizes()) == sorted([kept, lost])
     assert hasty.collect(lambda: [kept, NAME]) == {lost: 4}
-    assert list(store.all()) == [kept]
+    assert list(store.sizes()) == [kept]
     with pytest.raises(CorruptObject, match="missing"):
         hasty.read(lost)
 
@@ -236,5 +236,5 @@ def test_a_collector_beside_writers_takes_nothing_that_is_referred_to(in_directo
     while any(writer.is_alive() for writer in writers):
         assert store.collect(live) == {}
     assert [writer.exitcode for writer in writers] == [0] * 3
-    assert sorted(live()) == list(store.all())
+    assert sorted(live()) == list(store.sizes())
     assert len(live()) == 60

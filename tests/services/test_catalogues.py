@@ -147,7 +147,7 @@ def test_later_items_are_read_by_what_is_known_of_them(workspace: Workspace, pla
     base = opened(workspace)
     known, rows = base.described, base.body.item_embedding
     assert known is not None
-    assert known.known.tolist() == [True, False]  # novel came first
+    assert known.later_known.tolist() == [True, False]  # novel came first
     assert torch.equal(rows.weight, before.body.item_table)
     assert frozen.fingerprint(base.body) == frozen.fingerprint(before.body)
     assert torch.equal(rows.later[1], known.encoder.tokens[UNK])
@@ -236,7 +236,7 @@ def test_a_user_is_forgotten_and_items_stay_known(asked: Workspace, tmp_path: Pa
         assert [log.items_sha256 for log in event_logs.every(session)] == tables
     known = opened(asked).described
     assert known is not None
-    assert known.known.tolist() == [True, False]
+    assert known.later_known.tolist() == [True, False]
     assert sound(asked)
 
 
@@ -275,10 +275,10 @@ def test_an_encoder_that_lacks_a_tensor_is_one_sentence(workspace: Workspace) ->
         row = backbones.get(session, "known")
     stored = load_file(workspace.objects.path(row.weights_sha256))
     body = opened(workspace).body
-    assert Described.of(workspace, row, stored, body) is not None
+    assert Described.of(workspace, row, stored, body.channels) is not None
     del stored["encoder.mixtures.text.weight"]
     with pytest.raises(CorruptObject, match=r"item encoder of known@1 does not fit"):
-        Described.of(workspace, row, stored, body)
+        Described.of(workspace, row, stored, body.channels)
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from peter.interval import Interval
 from peter.training import bootstrap
-from peter.training.bootstrap import Interval, Score, difference, interval, resample, scored, told
+from peter.training.bootstrap import Score, difference, interval, resample, scored, told
 
 
 def mean(values: Tensor) -> Score:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from peter.config import BackboneConfig, PretrainConfig
+from peter.data.features import FeatureSpace, FittedFeatures
 from peter.data.histories import RESERVED, UNK, Histories
 from peter.errors import InputError
 from peter.nn.backbone import build_backbone
@@ -26,13 +27,17 @@ CONFIG = PretrainConfig(
 )
 
 
-def catalogue() -> dict[str, Tensor]:
+def catalogue() -> FittedFeatures:
     """Features of which a part tells the class of an item, class c having items c, c + 4, c + 8 .."""
     generator = torch.Generator().manual_seed(0)
     real = torch.arange(ITEMS - RESERVED)
     values = torch.randn(len(real), CLASSES + 4, generator=generator)
     values[:, :CLASSES] += 3 * F.one_hot(real % CLASSES, CLASSES)
-    return {"text": F.pad(values, (0, 0, RESERVED, 0))}
+    return fitted(F.pad(values, (0, 0, RESERVED, 0)))
+
+
+def fitted(texts: Tensor) -> FittedFeatures:
+    return FittedFeatures(FeatureSpace({}, "hashed"), {"text": texts})
 
 
 def users(count: int, seed: int, first: int = 0, length: int = 12) -> Histories:
@@ -193,7 +198,7 @@ def test_it_learns_on_a_transformer_too() -> None:
 
 def test_a_table_beats_it_where_features_say_nothing() -> None:
     """The negative control: the same world, features of pure noise that do not tell one item from another."""
-    blind = FeatureModel(fresh().body, counted(), {"text": torch.ones(ITEMS, 3)}, CONFIG)
+    blind = FeatureModel(fresh().body, counted(), fitted(torch.ones(ITEMS, 3)), CONFIG)
     run(blind)
     shape = BackboneConfig("nextitnet", channels=16, blocks=2, max_length=10)
     table = TableModel(build_backbone(shape, ITEMS, 0), ITEMS)

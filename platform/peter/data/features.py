@@ -1,11 +1,16 @@
 """What is known of items as features by modality: fitted on the items of one log, the same for later ones."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from peter.data.encodings import TEXTS, Centred, Encoding, Hashed, Ranked, categories, given
+from peter.data.histories import RESERVED
 from peter.data.items import ItemTable
+from peter.nn.items import Features
+from peter.nn.names import part, prefixed
 
 
 class FeatureSpace:
@@ -35,26 +40,44 @@ class FeatureSpace:
             some = rows[columns]
             if not all(column.null_count() == len(column) for column in some):
                 fitted = space._encoding(modality).fit(some)
-                space.tensors |= {
-                    f"{modality}.{name}": tensor.contiguous() for name, tensor in fitted.items()
-                }
+                contiguous = {name: tensor.contiguous() for name, tensor in fitted.items()}
+                space.tensors |= prefixed(f"{modality}.", contiguous)
         return space
 
     def of(self, table: ItemTable, ids: Sequence[str]) -> dict[str, Tensor]:
         """Features [N, F] float32 of items by modality."""
         rows, found = table.of(ids), {}
         for modality, columns in _modalities(table).items():
-            mine = {
-                name.removeprefix(f"{modality}."): tensor
-                for name, tensor in self.tensors.items()
-                if name.startswith(f"{modality}.")
-            }
-            if mine:
+            if mine := part(f"{modality}.", self.tensors):
                 found[modality] = self._encoding(modality).numbers(rows[columns], mine)
         return found
 
     def _encoding(self, modality: str) -> Encoding:
         return self.encodings.get(modality, Centred(given))
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """The features of a log's items, and the space that was fitted on them."""
+
+    space: FeatureSpace
+    features: Features  # [V, F] by row of the item table
+
+    @classmethod
+    def fit(cls, table: ItemTable, ids: Sequence[str], text: str) -> "FittedFeatures":
+        """As `FeatureSpace.fit`; `ids` are those of the log's items, in the order of their rows."""
+        space = FeatureSpace.fit(table, ids, text)
+        return cls(space, below_reserved(space.of(table, ids)))
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """F of each modality."""
+        return {name: values.shape[1] for name, values in sorted(self.features.items())}
+
+
+def below_reserved(features: Features) -> dict[str, Tensor]:
+    """Features [V, F] by row of an item table from those of its items: zeros in the reserved rows."""
+    return {name: F.pad(values, (0, 0, RESERVED, 0)) for name, values in features.items()}
 
 
 def _modalities(table: ItemTable) -> dict[str, list[str]]:

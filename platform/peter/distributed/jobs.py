@@ -12,7 +12,7 @@ from peter.distributed.cluster import cluster, cores_each
 from peter.errors import PeterError, kept
 
 AHEAD = 2  # jobs of a process that are begun before the oldest value is taken
-AGAIN = 2  # times a job is begun anew whose process or machine is gone; it writes nothing, so it may
+RETRIES = 2  # times a job is begun anew whose process or machine is gone; it writes nothing, so it may
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def each(
         address: of a cluster; None: this machine.
     """
     with cluster(address):
-        task = ray.remote(num_cpus=cores_each(1, threads), max_retries=AGAIN)(_done)
+        task = ray.remote(num_cpus=cores_each(1, threads), max_retries=RETRIES)(_done)
         places = {task.remote(work, job): at for at, job in enumerate(jobs)}
         while places:
             (ended,), _ = ray.wait(list(places), num_returns=1)
@@ -62,7 +62,7 @@ def in_order(
     """
     with cluster(address):
         cores = cores_each(workers, 1)
-        actor = ray.remote(num_cpus=cores, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
+        actor = ray.remote(num_cpus=cores, max_restarts=RETRIES, max_task_retries=RETRIES)(_Worker)
         team = [actor.remote(work) for _ in range(workers)]
         begun = (team[at % workers].do.remote(job) for at, job in enumerate(jobs))
         ahead = deque(islice(begun, AHEAD * workers))

@@ -15,7 +15,7 @@ from peter.distributed.cluster import cluster, cores_each
 from peter.errors import PeterError
 from peter.training.team import Team
 
-AGAIN = 3  # times the team is begun anew that lost a member
+RETRIES = 3  # times the team is begun anew that lost a member
 PATIENCE = 0.5  # seconds between two looks at whether it is still there
 
 Tell = Callable[[Any], None]
@@ -75,7 +75,7 @@ def _fit(config: dict[str, Any], scaling: ScalingConfig, directory: str) -> None
         train_loop_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
-            name="team", storage_path=directory, failure_config=FailureConfig(max_failures=AGAIN)
+            name="team", storage_path=directory, failure_config=FailureConfig(max_failures=RETRIES)
         ),
     ).fit()
 
@@ -107,6 +107,6 @@ def _follow(fitting: Any, queue: Queue, hear: Callable[[Any], None]) -> None:
         ray.get(fitting)
     except ray.exceptions.RayError as error:
         raise PeterError(
-            f"The workers failed or were lost {AGAIN + 1} times ({type(error).__name__}); "
+            f"The workers failed or were lost {RETRIES + 1} times ({type(error).__name__}); "
             "look at the machines, then go on with the run."
         ) from None

@@ -26,6 +26,7 @@ from peter.nn.dropout import Dropout
 from peter.nn.experts import Experts
 from peter.nn.graft import TCL
 from peter.nn.init import truncated_normal_
+from peter.nn.names import part
 from peter.nn.readout import PoolName, ReadOut, Span
 from peter.nn.view import Gated, Trunk, View
 from peter.space import Choice, Domain, LogUniform
@@ -164,8 +165,7 @@ class DeepPatch(nn.Module):
     def go_on(self, older: Mapping[str, Tensor]) -> None:
         """Let the trunk start from that of another patch of the same method and options."""
         assert isinstance(self.trunk, nn.Module)
-        whole = {name.removeprefix(TRUNK): tensor for name, tensor in older.items() if name.startswith(TRUNK)}
-        self.trunk.load_state_dict(whole)
+        self.trunk.load_state_dict(part(TRUNK, older))
 
     def descended(self) -> list[nn.Parameter]:
         """All but the wide term."""

@@ -102,10 +102,6 @@ class BucketStore:
         with open(os.devnull, "wb") as nowhere:
             self._download(sha256, nowhere)
 
-    def all(self) -> Iterator[str]:
-        """The names of all objects in the bucket, sorted."""
-        yield from self.sizes()
-
     def sizes(self) -> dict[str, int]:
         """What the bucket says of every object."""
         from pyarrow.fs import FileSelector

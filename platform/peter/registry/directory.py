@@ -118,10 +118,6 @@ class DirectoryStore:
             raise changed(sha256, self)
         self._verified.add(sha256)
 
-    def all(self) -> Iterator[str]:
-        """The names of all objects, sorted."""
-        yield from self.sizes()
-
     def secret(self, make: bool) -> bytes:
         """A file that its owner alone may read; a team opens it to its group."""
         path = self.root / KEY

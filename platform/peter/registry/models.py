@@ -16,8 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from peter.registry.columns import Count, Json, ObjectName, Text, UtcDateTime, utc_now
 
-RUN_STATES = ("pending", "running", "done", "failed", "interrupted")
-PATCH_STATES = ("ready", "needs-retrain")
+RUN_STATES = ("pending", "running", "done", "failed", "interrupted")  # all but the first are entered
+READY, NEEDS_RETRAIN = PATCH_STATES = ("ready", "needs-retrain")
 
 
 def _one_of(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
@@ -211,7 +211,7 @@ class Patch(Base):
     metrics: Mapped[dict[str, Any]]
     certificate: Mapped[dict[str, Any] | None] = mapped_column(default=None)
     reads: Mapped[list[int]] = mapped_column(default_factory=list)  # ids of the patches it reads
-    state: Mapped[str] = mapped_column(default="ready")
+    state: Mapped[str] = mapped_column(default=READY)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), default=None)
     created_at: Mapped[datetime] = mapped_column(init=False, default_factory=utc_now)
 

@@ -5,7 +5,7 @@ An object is durable before any row refers to it: a crash leaves an object too m
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,9 +80,6 @@ class ObjectStore(Protocol):
         Raises:
             CorruptObject: it is missing or does not hash to its name.
         """
-
-    def all(self) -> Iterator[str]:
-        """The names of all objects, sorted."""
 
     def sizes(self) -> dict[str, int]:
         """The bytes that each object takes, by its name, sorted."""

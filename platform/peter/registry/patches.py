@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from peter.errors import UnknownName
 from peter.registry import aliases, audit, record, references, rows, tasks
-from peter.registry.models import Alias, Patch, Task
+from peter.registry.models import NEEDS_RETRAIN, READY, Alias, Patch, Task
 
 
 def add(session: Session, patch: Patch, actor: str) -> Patch:
@@ -74,12 +74,12 @@ def outdate(session: Session, patch: Patch, actor: str) -> None:
     The request that made it no longer answers to its hash: made again, it is another version.
     """
     patch = rows.own(session, patch)
-    if patch.state != "needs-retrain":
-        patch.state = "needs-retrain"
+    if patch.state != NEEDS_RETRAIN:
+        patch.state = NEEDS_RETRAIN
         patch.request_sha256 = hashlib.sha256(f"{patch.request_sha256} outdated".encode()).hexdigest()
         session.flush()
         after = {"state": patch.state, record.SEAL: record.seal(patch)}
-        audit.append(session, actor, "patch.outdate", patch.reference, {"state": "ready"}, after)
+        audit.append(session, actor, "patch.outdate", patch.reference, {"state": READY}, after)
 
 
 def _known(session: Session, task: Task) -> list[str]:

@@ -13,12 +13,8 @@ from peter.registry import audit
 from peter.registry.columns import utc_now
 from peter.registry.models import Run, Trial
 
-UNFINISHED = ("pending", "running")
 
-
-def start(
-    session: Session, kind: str, subject: str, params: dict[str, Any], actor: str, storage: str | None = None
-) -> Run:
+def start(session: Session, kind: str, subject: str, params: dict[str, Any], actor: str) -> Run:
     """Register a run of this process; its id exists before any of its work does."""
     run = Run(
         kind=kind,
@@ -28,7 +24,6 @@ def start(
         host=socket.gethostname(),
         pid=os.getpid(),
         params=params,
-        storage=storage,
     )
     session.add(run)
     session.flush()
@@ -79,7 +74,7 @@ def interrupt(session: Session, run_id: int, error: str) -> Run:
 
 def interrupt_dead(session: Session) -> list[Run]:
     """Mark the unfinished runs of this host whose processes are gone, and give them."""
-    here = select(Run).where(Run.state.in_(UNFINISHED), Run.host == socket.gethostname()).order_by(Run.id)
+    here = select(Run).where(Run.state == "running", Run.host == socket.gethostname()).order_by(Run.id)
     return [
         interrupt(session, run.id, f"process {run.pid} ended without a word")
         for run in session.scalars(here).all()
@@ -123,7 +118,7 @@ def _end(
     run.state, run.metrics, run.error, run.ended_at = state, metrics, error, utc_now()
     session.execute(
         update(Trial)
-        .where(Trial.run_id == run_id, Trial.state.in_(UNFINISHED))
+        .where(Trial.run_id == run_id, Trial.state == "running")
         .values(state="interrupted", ended_at=run.ended_at)
     )
     audit.append(session, run.actor, f"run.{state}", f"run {run.id}", before, {"state": state})

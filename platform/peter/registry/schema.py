@@ -104,47 +104,17 @@ def upgrade(registry: Registry, revision: str = "head") -> Status:
     return status(registry)
 
 
-def downgrade(registry: Registry, revision: str) -> Status:
-    """Take the registry back to `revision`; what only the newer schema could hold is lost."""
-    from alembic import command
-
-    with _migrating(registry) as connection:
-        command.downgrade(_config(connection), revision)
-    return status(registry)
-
-
-def check(registry: Registry) -> None:
-    """Raise Alembic's error when the models ask for other tables than the migrations make."""
-    from alembic import command
-
-    with _migrating(registry) as connection:
-        command.check(_config(connection))
-
-
-def draft(registry: Registry, reason: str, folder: Path) -> Path:
-    """Write the next revision into a checkout's migrations: what the models have and the registry lacks.
-
-    Give it a registry at the newest schema; read the draft before keeping it, CHECKs are not in it.
-    """
-    from alembic import command
-
-    revision = f"{int(revisions()[-1]) + 1:04d}"
-    with _migrating(registry) as connection:
-        command.revision(_config(connection, folder), reason, autogenerate=True, rev_id=revision)
-    return next(folder.joinpath("versions").glob(f"{revision}_*.py"))
-
-
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return cast(str | None, connection.scalar(text("SELECT version_num FROM alembic_version")))
 
 
-def _config(connection: Connection, folder: Path | None = None) -> "Config":
+def _config(connection: Connection) -> "Config":
     from alembic.config import Config
 
     config = Config(stdout=io.StringIO())  # standard output belongs to the command's own answer
-    config.set_main_option("script_location", str(folder or scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

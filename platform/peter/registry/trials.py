@@ -15,18 +15,13 @@ def begin(session: Session, run_id: int, name: str, config: dict[str, Any]) -> T
     """Note that a trial began, or began again: what it had shown before does not count."""
     trial = _named(session, run_id, name)
     if trial is None:
-        return add(session, run_id, name, config)
+        trial = Trial(run_id=run_id, name=name, state="running", config=config)
+        session.add(trial)
+        session.flush()
+        return trial
     trial.state, trial.config, trial.metrics, trial.error = "running", config, None, None
     trial.started_at = trial.heartbeat_at = utc_now()
     trial.ended_at = None
-    return trial
-
-
-def add(session: Session, run_id: int, name: str, config: dict[str, Any], state: str = "running") -> Trial:
-    """Note that a trial began."""
-    trial = Trial(run_id=run_id, name=name, state=state, config=config)
-    session.add(trial)
-    session.flush()
     return trial
 
 
@@ -50,7 +45,7 @@ def update(
     trial.state, trial.error, trial.heartbeat_at = state, error, utc_now()
     trial.metrics = metrics if metrics is not None else trial.metrics
     trial.config = config if config is not None else trial.config
-    trial.ended_at = None if state in ("pending", "running") else trial.heartbeat_at
+    trial.ended_at = None if state == "running" else trial.heartbeat_at
     return trial
 
 

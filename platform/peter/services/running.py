@@ -11,6 +11,11 @@ from peter.registry import runs
 from peter.registry.models import Run
 from peter.services.workspace import Workspace
 
+RESUME = {  # what to type to go on with a run, by its kind, of the kinds that can
+    "pretrain": "peter backbone pretrain --resume {run}",
+    "tune": "peter tune --resume {run}",
+}
+
 
 @contextmanager
 def running(

@@ -14,8 +14,6 @@ from peter.registry.database import Registry
 from peter.registry.directory import DirectoryStore
 from peter.registry.objects import ObjectStore
 
-DEFAULT_REGISTRY = "sqlite:///.peter/registry.db"
-
 
 @dataclass(frozen=True)
 class Workspace:
@@ -52,7 +50,7 @@ class Workspace:
         return os.environ.get("PETER_USER") or getpass.getuser()
 
     @classmethod
-    def open(cls, url: str = DEFAULT_REGISTRY, store: str | Path | None = None) -> "Workspace":
+    def open(cls, url: str, store: str | Path | None = None) -> "Workspace":
         """Open an existing workspace.
 
         Args:
@@ -68,7 +66,7 @@ class Workspace:
         return cls._beside(registry, store)
 
     @classmethod
-    def create(cls, url: str = DEFAULT_REGISTRY, store: str | Path | None = None) -> "Workspace":
+    def create(cls, url: str, store: str | Path | None = None) -> "Workspace":
         """Make the workspace, or complete one that was begun; existing work is left as it is.
 
         Raises:

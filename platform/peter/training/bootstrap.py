@@ -1,21 +1,14 @@
 """How sure a measured number is: 95 % percentile intervals over resampled users, alone and paired."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
 
 import torch
 from torch import Tensor
 
+from peter.interval import Interval
+
 Score = Callable[[Tensor], Mapping[str, Tensor]]  # weights [R, B] -> metric name -> [R]
 Scored = Mapping[str, Tensor]  # metric name -> [1+R]: the plain value, then its resamples
-
-
-class Interval(TypedDict):
-    """A number with its 95 % interval, ready for JSON."""
-
-    value: float
-    low: float
-    high: float
 
 
 def resample(users: int, resamples: int = 1000, seed: int = 0) -> Tensor:

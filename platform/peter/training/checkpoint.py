@@ -79,20 +79,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every name with `prefix` and a slash before it."""
-    return {f"{prefix}/{name}": value for name, value in tensors.items()}
-
-
-def part(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `prefixed`."""
-    return {
-        name.removeprefix(f"{prefix}/"): value
-        for name, value in tensors.items()
-        if name.startswith(f"{prefix}/")
-    }
-
-
 def copied(module: nn.Module) -> dict[str, Tensor]:
     """The state dict of `module` as it is now, whatever happens to the module."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}

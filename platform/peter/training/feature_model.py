@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peter.config import PretrainConfig
+from peter.data.features import FittedFeatures
 from peter.data.histories import RESERVED
 from peter.nn.backbone import Backbone
 from peter.nn.graft import Graft, Reading, vectors
@@ -32,13 +33,15 @@ class FeatureModel(nn.Module):
 
     bias: Tensor
 
-    def __init__(self, body: Backbone, counts: Tensor, features: Features, config: PretrainConfig) -> None:
+    def __init__(
+        self, body: Backbone, counts: Tensor, fitted: FittedFeatures, config: PretrainConfig
+    ) -> None:
         """`counts` [V]: how often training users have each item; one is added."""
         super().__init__()
-        self.body, self.items, self.features, self.config = body, len(counts), features, config
+        self.body, self.items, self.config = body, len(counts), config
+        self.fitted, self.features = fitted, fitted.features
         body.item_embedding.weight.requires_grad_(False)
-        widths = {name: values.shape[1] for name, values in features.items()}
-        self.encoder = encoder_of(widths, body.channels, config)
+        self.encoder = encoder_of(fitted.widths, body.channels, config)
         self.encoder.draw(config.seed)
         truncated_normal_(self.encoder.tokens.data, config.seed, "items.tokens")  # 0 has no direction
         had = counts[RESERVED:] + 1.0

@@ -17,17 +17,11 @@ from peter.methods import ClosedForm, Examples, Gradient, Phase, Setting
 from peter.nn.backbone import Backbone
 from peter.nn.dropout import Draws, Dropout
 from peter.nn.init import generator, seed_of
+from peter.nn.names import part, prefixed
 from peter.progress import Progress
 from peter.task import cost
 from peter.training.bootstrap import resample
-from peter.training.checkpoint import (
-    Checkpoint,
-    copied,
-    load_optimizer,
-    optimizer_tensors,
-    part,
-    prefixed,
-)
+from peter.training.checkpoint import Checkpoint, copied, load_optimizer, optimizer_tensors
 from peter.training.threads import threads
 
 EVENTS = 32_768  # whose activations are kept at once while gradients are summed
@@ -154,9 +148,9 @@ class _Descent:
 
     def restore(self, saved: Checkpoint) -> None:
         """Stand where `checkpoint` was called."""
-        self.patch.load_state_dict(part("patch", saved.tensors))
-        load_optimizer(self.optimizer, part("optimizer", saved.tensors))
-        self.best, self.start = part("best", saved.tensors), saved.tensors["start"]
+        self.patch.load_state_dict(part("patch/", saved.tensors))
+        load_optimizer(self.optimizer, part("optimizer/", saved.tensors))
+        self.best, self.start = part("best/", saved.tensors), saved.tensors["start"]
         self.offsets = saved.tensors.get("offsets")
         state = saved.state
         self.epoch, self.lowest, self.waited = state["epoch"], state["lowest"], state["waited"]
@@ -168,9 +162,9 @@ class _Descent:
         """All that the coming epochs depend on, beside what the fit was given."""
         assert self.start is not None
         tensors = {
-            **prefixed("patch", copied(self.patch)),
-            **prefixed("best", self.best),
-            **prefixed("optimizer", deepcopy(optimizer_tensors(self.optimizer))),
+            **prefixed("patch/", copied(self.patch)),
+            **prefixed("best/", self.best),
+            **prefixed("optimizer/", deepcopy(optimizer_tensors(self.optimizer))),
             "start": self.start,
             **({} if self.offsets is None else {"offsets": self.offsets}),
         }

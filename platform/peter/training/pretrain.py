@@ -19,17 +19,11 @@ from peter.data.sampling import FrequencySampler
 from peter.errors import InputError, PeterError
 from peter.nn.graft import DropoutGraft, Graft
 from peter.nn.init import generator
+from peter.nn.names import part, prefixed
 from peter.nn.readout import by_length
 from peter.progress import Progress, Silent
 from peter.training.batches import Batch, batches, trimmed
-from peter.training.checkpoint import (
-    Checkpoint,
-    copied,
-    load_optimizer,
-    optimizer_tensors,
-    part,
-    prefixed,
-)
+from peter.training.checkpoint import Checkpoint, copied, load_optimizer, optimizer_tensors
 from peter.training.contrast import spread
 from peter.training.objectives import Objective, objective
 from peter.training.position import EpochReport, Position
@@ -254,11 +248,11 @@ class _Run:
             raise InputError(
                 f"{self.checkpoint} was begun with other settings or other events; remove it to start again."
             )
-        self.model.load_state_dict(part("model", saved.tensors))
+        self.model.load_state_dict(part("model/", saved.tensors))
         if self.head is not None:
-            self.head.load_state_dict(part("head", saved.tensors))
-        self.best = part("best", saved.tensors)
-        load_optimizer(self.optimizer, part("optimizer", saved.tensors))
+            self.head.load_state_dict(part("head/", saved.tensors))
+        self.best = part("best/", saved.tensors)
+        load_optimizer(self.optimizer, part("optimizer/", saved.tensors))
         position = saved.state["position"]
         reports = [EpochReport(**report) for report in position.pop("reports")]
         self.position = Position(**position, reports=reports)
@@ -276,10 +270,10 @@ class _Run:
         if self.checkpoint is None or not self.team.leads:
             return
         tensors = (
-            prefixed("model", self.model.state_dict())
-            | prefixed("head", self.head.state_dict() if self.head else {})
-            | prefixed("best", self.best)
-            | prefixed("optimizer", optimizer_tensors(self.optimizer))
+            prefixed("model/", self.model.state_dict())
+            | prefixed("head/", self.head.state_dict() if self.head else {})
+            | prefixed("best/", self.best)
+            | prefixed("optimizer/", optimizer_tensors(self.optimizer))
         )
         state = {"identity": self.identity, "position": dataclasses.asdict(self.position)}
         Checkpoint(tensors, state).write(self.checkpoint)

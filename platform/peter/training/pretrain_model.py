@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from peter.data.features import FittedFeatures
 from peter.data.histories import PAD, RESERVED
 from peter.nn.backbone import Backbone
 from peter.nn.graft import Graft
@@ -30,6 +31,10 @@ class PretrainModel(Protocol):
 
     body: Backbone
     items: int  # V
+
+    @property
+    def fitted(self) -> FittedFeatures | None:
+        """What its items are made of; None where they have rows of their own."""
 
     @property
     def table(self) -> Tensor:
@@ -70,7 +75,7 @@ class TableModel(nn.Module):
 
     def __init__(self, body: Backbone, items: int) -> None:
         super().__init__()
-        self.body, self.items = body, items
+        self.body, self.items, self.fitted = body, items, None
         self.bias = nn.Parameter(torch.zeros(items - RESERVED))
 
     @property

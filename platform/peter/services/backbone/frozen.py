@@ -10,6 +10,7 @@ from peter.config import BackboneConfig, from_dict
 from peter.errors import CorruptObject, PeterError
 from peter.methods import Setting
 from peter.nn.backbone import Backbone, build_backbone
+from peter.nn.names import part
 from peter.nn.owned import Root
 from peter.nn.view import TABLE
 from peter.registry import models
@@ -63,15 +64,16 @@ def load(workspace: Workspace, row: models.Backbone) -> Frozen:
     config = from_dict(BackboneConfig, row.architecture)
     items = len(tensors[BODY + TABLE])
     body = build_backbone(config, items, seed=None)
-    state = {name.removeprefix(BODY): tensor for name, tensor in tensors.items() if name.startswith(BODY)}
     try:
-        body.load_state_dict(state, assign=True)
+        body.load_state_dict(part(BODY, tensors), assign=True)
     except RuntimeError as error:
         raise CorruptObject(f"The weights of {row.reference} do not fit its architecture: {error}") from None
     body.eval().requires_grad_(False)
+    if described := Described.of(workspace, row, tensors, body.channels):
+        described.lengthen(body)
     return Frozen(
         row.id, row.name, row.version, row.event_log_id, row.weights_sha256, row.vocab_sha256,
-        row.salt, items, config, body, Root.of(tensors, body), Described.of(workspace, row, tensors, body),
+        row.salt, items, config, body, Root.of(tensors, body), described,
     )  # fmt: skip
 
 

@@ -13,17 +13,16 @@ from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import backbones, erasures, event_logs, models, names, runs
 from peter.services.backbone.backbones import document
+from peter.services.backbone.catalogues import stored
 from peter.services.backbone.pretrain_crew import CHECKPOINT, noted, train_together
 from peter.services.backbone.pretrain_plan import Job, Plan
 from peter.services.crew import ALONE, Crew
-from peter.services.running import ended, running
+from peter.services.running import RESUME, ended, running
 from peter.services.workspace import Workspace
 from peter.training.objectives import objective
 from peter.training.position import EpochReport
 from peter.training.pretrain import pretrain as train
 from peter.training.pretrain_ranking import ranking_of
-
-AGAIN = "peter backbone pretrain --resume {run}"
 
 
 def pretrain(
@@ -50,7 +49,7 @@ def pretrain(
         known = _known(session, plan)
     if known:
         progress.say(f"{known.reference} was made by this very request before.")
-    return document(known or _made(workspace, plan, progress, crew))
+    return document(known or _make_backbone(workspace, plan, progress, crew))
 
 
 def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress: Progress) -> models.Backbone:
@@ -70,7 +69,7 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
         grown = [other for other in backbones.every(session) if other.pruned and other.parent_id == row.id]
     if found := [other for other in grown if other.reference not in outdated]:
         return found[-1]
-    root = _made(workspace, Plan.root(row, pruned), progress, ALONE)
+    root = _make_backbone(workspace, Plan.root(row, pruned), progress, ALONE)
     progress.say(
         f"{root.reference} is the root of a lineage: {row.reference} with {pruned:.0%} of its weights freed "
         "and the rest trained on."
@@ -78,9 +77,9 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
     return root
 
 
-def _made(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
+def _make_backbone(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:
     job = Job.begin(workspace, plan)
-    with running(workspace, "pretrain", plan.name, plan.to_json(), AGAIN) as run:
+    with running(workspace, "pretrain", plan.name, plan.to_json(), RESUME["pretrain"]) as run:
         return _trained(workspace, plan, job, run, progress, crew)
 
 
@@ -101,7 +100,7 @@ def resume(workspace: Workspace, run_id: int, progress: Progress, crew: Crew = A
         return runs.resume(session, run_id, workspace.actor), plan
 
     run, plan = workspace.registry.write(take)
-    with ended(workspace, run, AGAIN):
+    with ended(workspace, run, RESUME["pretrain"]):
         return document(_trained(workspace, plan, Job.begin(workspace, plan), run, progress, crew))
 
 
@@ -142,7 +141,7 @@ def _trained(
         "test": ranking_of(job.model, job.test, plan.config),
         "epochs": best.epoch,
         **({"pruned": plan.pruned} if job.root else {}),
-        **({"features": widths} if (widths := job.known.widths) else {}),
+        **({"features": fitted.widths} if (fitted := job.model.fitted) else {}),
     }
     faults.reach("backbone.pretrain:trained")
     row = _register(workspace, plan, run, job, metrics)
@@ -163,8 +162,10 @@ def _followed(workspace: Workspace, run: models.Run, reports: Iterable[EpochRepo
 def _register(
     workspace: Workspace, plan: Plan, run: models.Run, job: Job, metrics: dict[str, Any]
 ) -> models.Backbone:
-    beside = job.known.tensors() | (job.root.tensors() if job.root else {})
-    tensors = {name: tensor.contiguous() for name, tensor in (job.model.state_dict() | beside).items()}
+    space = stored(job.model.fitted.space) if job.model.fitted else {}
+    root = job.root.tensors() if job.root else {}
+    everything = job.model.state_dict() | space | root
+    tensors = {name: tensor.contiguous() for name, tensor in everything.items()}
     with job.forgotten.keeping(workspace):
         weights = workspace.objects.put_bytes(save(tensors))
         faults.reach("backbone.pretrain:stored")

@@ -1,6 +1,7 @@
 """What a pre-training is to make of what: as its run keeps it, and in memory."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from peter.data.splits import TEST, TRAIN, VALID, assign
 from peter.nn.backbone import build_backbone
 from peter.nn.owned import Root
 from peter.registry import backbones, event_logs, models
-from peter.services.backbone.catalogues import Known
+from peter.services.backbone.catalogues import fitted_features
 from peter.services.forgotten import Forgotten
 from peter.services.logs import open_log
 from peter.services.workspace import Workspace
@@ -68,7 +69,6 @@ class Job:
 
     model: PretrainModel
     root: Root | None  # what is kept of a model that was pruned
-    known: Known  # of its items
     learn: Histories
     valid: Histories
     test: Histories
@@ -83,11 +83,11 @@ class Job:
         learn, valid, test = (log.histories(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
         asking = checked(plan.config, plan.shape.causal, learn, valid)
         items = log.vocabulary.size
-        known = Known(workspace, plan.log, log.vocabulary, plan.config.text_encoder)
+        fitting = partial(fitted_features, workspace, plan.log, log.vocabulary, plan.config.text_encoder)
         body = build_backbone(plan.shape, items, plan.config.seed)
-        model = asking.model(body, learn.items.bincount(minlength=items), known.features)
+        model = asking.model(body, learn.items.bincount(minlength=items), fitting)
         root = _pruned(workspace, plan.parent, model, plan.pruned) if plan.parent else None
-        return cls(model, root, known, learn, valid, test, forgotten)
+        return cls(model, root, learn, valid, test, forgotten)
 
 
 def _pruned(workspace: Workspace, parent: models.Backbone, model: PretrainModel, share: float) -> Root:

@@ -45,4 +45,4 @@ def _described(workspace: Workspace, base: models.Backbone) -> Any:
     from peter.services.backbone import frozen  # torch, for the few who need it
 
     described = frozen.load(workspace, base).described
-    return described.known if described else np.empty(0, bool)
+    return described.later_known if described else np.empty(0, bool)

@@ -1,6 +1,8 @@
 """Event logs: importing and appending the files of what users did, and what there is to know about them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +44,14 @@ def import_events(
     from peter.data import events
     from peter.services.event_log import item_tables
 
-    def read(directory: Path) -> "ImportedEvents":
-        return events.import_events(
-            paths, user=user, item=item, time=time, min_user_count=min_user_count,
-            min_item_count=min_item_count, work_dir=directory, progress=progress, forgotten=forgotten.among,
-        )  # fmt: skip
-
     names.check("an event log", name)
     forgotten = Forgotten.of(workspace)
     table = item_tables.taken(workspace, None, items, item)
-    made = _made(workspace, "import", name, None, read, forgotten, table)
+    read = partial(
+        events.import_events, paths, user=user, item=item, time=time, min_user_count=min_user_count,
+        min_item_count=min_item_count, progress=progress, forgotten=forgotten.among,
+    )  # fmt: skip
+    made = _make_version(workspace, "import", name, None, read, forgotten, table)
     assert made is not None  # nothing can come before an import
     return show_events(workspace, made.reference)
 
@@ -76,43 +76,27 @@ def append_events(
         UnknownName: no such event log.
         InputError: a file or column cannot be used; nothing was changed.
     """
+    from peter.data import events
+    from peter.services.event_log import item_tables
+    from peter.services.logs import open_log
+
     _require_no_version(name)
     if not paths and items is None:
         raise InputError("Nothing to append; give files of events, or a table of items with --items FILE.")
     made = None
     while made is None:  # another program appended meanwhile: read its version, and append to that
-        made = _appended(workspace, name, paths, user, item, time, progress, items)
-    return show_events(workspace, made.reference)
-
-
-def _appended(
-    workspace: Workspace,
-    name: str,
-    paths: Sequence[Path],
-    user: str | None,
-    item: str | None,
-    time: str | None,
-    progress: Progress,
-    items: Path | None,
-) -> models.EventLog | None:
-    from peter.data import events
-    from peter.services.event_log import item_tables
-    from peter.services.logs import open_log
-
-    forgotten = Forgotten.of(workspace)
-    with workspace.registry.read() as session:
-        base = event_logs.get(session, name)
-        line = event_logs.lineage(session, base)
-    known = {file for log in line for file in log.report.get("files", ())}  # old imports have none
-
-    def read(directory: Path) -> "ImportedEvents":
-        return events.import_events(
-            paths, user=user, item=item, time=time, work_dir=directory, progress=progress,
+        forgotten = Forgotten.of(workspace)
+        with workspace.registry.read() as session:
+            base = event_logs.get(session, name)
+            line = event_logs.lineage(session, base)
+        known = {file for log in line for file in log.report.get("files", ())}  # old imports have none
+        table = item_tables.taken(workspace, base, items, item)
+        read = partial(
+            events.import_events, paths, user=user, item=item, time=time, progress=progress,
             base=open_log(workspace, base), known=known, forgotten=forgotten.among,
         )  # fmt: skip
-
-    table = item_tables.taken(workspace, base, items, item)
-    return _made(workspace, "append", name, base, read, forgotten, table)
+        made = _make_version(workspace, "append", name, base, read, forgotten, table)
+    return show_events(workspace, made.reference)
 
 
 def _require_no_version(name: str) -> None:
@@ -123,12 +107,12 @@ def _require_no_version(name: str) -> None:
         )
 
 
-def _made(
+def _make_version(
     workspace: Workspace,
     verb: str,
     name: str,
     base: models.EventLog | None,
-    read: Callable[[Path], "ImportedEvents"],
+    read: Callable[..., "ImportedEvents"],
     forgotten: Forgotten,
     table: "ItemTable | None",
 ) -> models.EventLog | None:
@@ -143,12 +127,15 @@ def _made(
     from peter.services.event_log import item_tables
 
     with workspace.objects.workspace() as directory:
-        made = read(directory)
+        made, known_of_items = read(work_dir=directory), None
+        if table is not None:
+            known_of_items, told = item_tables.save(table, made.items, directory)
+            made = replace(made, report={**made.report, "items": told})
         files = {
             "sha256": made.sequences,
             "users_sha256": made.users,
             "vocab_sha256": made.items,
-            "items_sha256": item_tables.save(table, made, directory),
+            "items_sha256": known_of_items,
         }
         faults.reach(f"data.{verb}:written")
         with forgotten.keeping(workspace):

@@ -1,8 +1,9 @@
 """Item tables: taking in what is known of items, on top of what an event log knew of them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from peter.data.events import ImportedEvents
 from peter.data.histories import RESERVED
 from peter.data.items import ItemTable
 from peter.data.vocabulary import Vocabulary
@@ -27,22 +28,25 @@ def taken(
     return known.merged(given) if known else given
 
 
-def save(table: ItemTable | None, made: ImportedEvents, folder: Path) -> Path | None:
-    """Write the table of the items of a log that was just made, and tell of it in the log's report.
+def save(table: ItemTable, vocabulary: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Write the table of the items of a log that was just made; with what the log's report tells of it.
 
     Raises:
         InputError: it describes none of them.
     """
-    if table is None:
-        return None
-    ids = Vocabulary.load(made.items).item_ids[RESERVED:]
-    made.report["items"] = report = table.report(ids)
+    ids = Vocabulary.load(vocabulary).item_ids[RESERVED:]
+    report = table.report(ids)
+    _require_described(table, ids, report)
+    path = folder / "known.parquet"
+    table.save(path)
+    return path, report
+
+
+def _require_described(table: ItemTable, ids: Sequence[str], report: Mapping[str, Any]) -> None:
+    """Raises InputError for a table that describes none of a log's items."""
     if not report["described"]:
         raise InputError(
             f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but "
             f"{table.frame['item_id'][0]!r}; write item ids as the events do, or name their column with "
             "--item NAME."
         )
-    path = folder / "known.parquet"
-    table.save(path)
-    return path

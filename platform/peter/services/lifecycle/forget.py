@@ -201,7 +201,7 @@ def _runs(workspace: Workspace, erasure_id: int, user: str) -> None:
     def under_way(session: Session) -> dict[str, models.Run]:
         runs.interrupt_dead(session)
         runs.withhold(session, repr(user))
-        return {str(run.id): run for run in runs.every(session) if run.state in runs.UNFINISHED}
+        return {str(run.id): run for run in runs.every(session) if run.state == "running"}
 
     busy = workspace.registry.write(under_way)
     for directory in workspace.runs.glob("*"):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from peter.errors import InputError
+from peter.interval import turned
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, tasks
 from peter.services.lifecycle.fit_again import fit_again
@@ -45,6 +46,5 @@ def _row(champion: models.Patch, made: dict[str, Any]) -> dict[str, Any]:
         return {**row, "reason": made["error"], "gain": None}
     report = made["report"]
     gain = report["metrics"]["differences"].get(champion.reference, {}).get(report["metrics"]["primary"])
-    if gain and not report["metrics"]["maximise"]:
-        gain = {"value": -gain["value"], "low": -gain["high"], "high": -gain["low"]}
+    gain = turned(gain, report["metrics"]["maximise"]) if gain else gain
     return {**row, **{key: report[key] for key in ("version", "promoted", "reason")}, "gain": gain}

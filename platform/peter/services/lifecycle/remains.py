@@ -10,6 +10,7 @@ from peter.data.labels import LabelTable
 from peter.progress import Silent
 from peter.registry import event_logs, models, profiles, tasks
 from peter.services.logs import open_log
+from peter.services.task.tasks import label_set_of
 from peter.services.workspace import Workspace
 
 Places = list[models.EventLog | models.LabelSet | models.ProfileTable]
@@ -75,13 +76,8 @@ def labels_without(
 ) -> models.LabelSet:
     """Store a label set without the user; not a row."""
     rest = table.without({user})
-    return models.LabelSet(
-        task=row.task,
-        sha256=workspace.objects.put_bytes(rest.encode()),
-        rows=sum(map(len, rest.labels)),
-        users=len(rest.users),
-        report={**row.report, **rest.report},
-    )
+    sha256 = workspace.objects.put_bytes(rest.encode())
+    return label_set_of(rest, row.task, sha256, {**row.report, **rest.report})
 
 
 def table_without(workspace: Workspace, row: models.ProfileTable, user: str) -> str:

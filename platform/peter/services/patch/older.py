@@ -32,7 +32,7 @@ def readable(workspace: Workspace, base: Frozen, task: str) -> list[Older]:
 def _seen(
     objects: ObjectStore, version: lineage.Version, patch: models.Patch, task: str, behind: Container[str]
 ) -> Older:
-    answers = version.champion and patch.state == "ready"  # or it learnt from somebody who was forgotten
+    answers = version.champion and patch.state == models.READY  # or it learnt from somebody who was forgotten
     standing: Standing = "champion" if answers and version.task not in behind else "other"
     return Older(
         id=version.id,

@@ -17,7 +17,6 @@ from peter.training.similarity import similarity
 
 AUTO = "auto"
 DIGITS = 4  # of a similarity
-READY = "ready"
 
 
 def begin(workspace: Workspace, request: Request, wanted: str) -> Request:
@@ -56,7 +55,7 @@ def as_before(workspace: Workspace, request: Request, champion: models.Patch) ->
     with workspace.registry.read() as session:
         row = session.get(models.Patch, kept["id"])
     warm = WarmStart.of(workspace.objects, kept)
-    there = row is not None and row.weights_sha256 == kept["sha256"] and row.state == READY
+    there = row is not None and row.weights_sha256 == kept["sha256"] and row.state == models.READY
     return request if not there or _unlike(request, warm.patch) else replace(request, warm=warm)
 
 
@@ -69,7 +68,7 @@ def _named(workspace: Workspace, request: Request, wanted: str) -> Older:
         row = patches.get(session, wanted)
     found = next((older for older in request.older() if older.id == row.id), None)
     why = _unlike(request, found) if found else f"it is not on {request.base.reference}"
-    if row.state != READY:
+    if row.state != models.READY:
         why = "it learnt from somebody who was forgotten"
     if found is None or why:
         raise InputError(f"{request.name} cannot start from {row.reference}: {why}; leave out --warm-start.")

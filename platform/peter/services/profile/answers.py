@@ -38,7 +38,7 @@ class Answerer:
     def reading(self, log: EventLog) -> EventLog:
         """A log as the patch reads it: items that it does not know are UNK."""
         described = self.base.described if reads_later(self.fitted.patch) else None
-        return log.known_to(self.base.items, described.known if described else None)
+        return log.known_to(self.base.items, described.later_known if described else None)
 
     def table(self, log: EventLog, rows: np.ndarray, users: list[str]) -> pa.Table:
         """One row a user of a log as `reading` gives it; `value` is what was observed, or is `predicted`."""

@@ -80,7 +80,7 @@ def materialize(
     with running(workspace, "score", "profiles", params, "peter profile materialize --incremental") as run:
         with closing(_scores(workspace, asked, crew)) as scores:
             made = [
-                _kept(table) if table.current else _made(workspace, table, scores, progress)
+                _kept(table) if table.current else _make_table(workspace, table, scores, progress)
                 for table in asked
             ]
         workspace.registry.write(lambda session: runs.finish(session, run.id, {"tables": len(made)}))
@@ -127,7 +127,7 @@ def _scored_here(workspace: Workspace, todo: Sequence[Chunk]) -> Generator[tuple
             yield scorer.table(chunk.first, chunk.last)
 
 
-def _made(workspace: Workspace, asked: _Table, scores: Scores, progress: Progress) -> dict[str, Any]:
+def _make_table(workspace: Workspace, asked: _Table, scores: Scores, progress: Progress) -> dict[str, Any]:
     as_of, patch, log = utc_now(), asked.patch, asked.log
     with workspace.objects.workspace() as directory:
         path = directory / "answers.parquet"

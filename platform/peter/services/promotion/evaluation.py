@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from peter import diagram
+from peter.interval import Interval
 from peter.methods import Examples, Setting, read_by
 from peter.services.patch.fitting import Fitted, muted
 from peter.services.patch.older import WarmStart
 from peter.services.patch.requests import Request
 from peter.services.promotion.contest import OURS, Answers, Contest
-from peter.training.bootstrap import Interval, Scored, difference, mean, resample, scored, told
+from peter.training.bootstrap import Scored, difference, mean, resample, scored, told
 
 
 def scores(setting: Setting, users: Examples, answers: Answers) -> dict[str, list[Scored]]:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from peter.interval import Interval
 from peter.methods import Examples, Setting
 from peter.task import TaskKind
-from peter.training.bootstrap import Interval, difference, resample, scored, told
+from peter.training.bootstrap import difference, resample, scored, told
 
 WIDEST = 0.05  # half-width of an interval around zero from which no decision is drawn; also the margin below
 

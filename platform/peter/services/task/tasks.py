@@ -1,10 +1,13 @@
 """What there is to know about tasks: one with its champion and versions, all of them, a label report."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peter.registry import aliases, backbones, models, patches, tasks
 from peter.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from peter.data.labels import LabelTable
 
 
 def list_tasks(workspace: Workspace) -> dict[str, Any]:
@@ -52,6 +55,14 @@ def report(workspace: Workspace, patch: models.Patch, promoted: bool, reason: st
     """The task's document with a `report` on the version that was just made."""
     document = show_task(workspace, patch.task.name)
     return {**document, "report": {**_answer(patch), "promoted": promoted, "reason": reason}}
+
+
+def label_set_of(
+    table: "LabelTable", task: models.Task, sha256: str, report: dict[str, Any]
+) -> models.LabelSet:
+    """The row of a table of a task's labels, which is stored as `sha256`; not registered."""
+    rows = sum(map(len, table.labels))
+    return models.LabelSet(task=task, sha256=sha256, rows=rows, users=len(table.users), report=report)
 
 
 def check_labels(

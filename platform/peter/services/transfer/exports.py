@@ -100,7 +100,7 @@ def _require_fit(row: models.Patch, whole: bool) -> None:
             f"{name} reads other patches and does not stand alone; export it with --whole, "
             "which puts in what it reads."
         )
-    if row.state != "ready":
+    if row.state != models.READY:
         raise InputError(f"{name} waits to be trained again; do so with `peter task train {row.task.name}`.")
     if row.certificate is None:
         raise InputError(f"{name} has no certificate; make its next version with `peter task train`.")

@@ -21,10 +21,10 @@ from peter.services.patch import patch_objects
 from peter.services.patch.fitting import Fitted
 from peter.services.patch.recipes import Recipe, seeds
 from peter.services.promotion import gate
-from peter.services.task.tasks import report
+from peter.services.task.tasks import label_set_of, report
 from peter.services.transfer import patch_directory
-from peter.services.transfer.patch_directory import AGAIN, LABELS, WEIGHTS, Sheet
-from peter.services.version.versions import AGAIN as ANSWERED
+from peter.services.transfer.patch_directory import EXPORT_AGAIN, LABELS, WEIGHTS, Sheet
+from peter.services.version.versions import ALREADY_MADE
 from peter.services.workspace import Workspace
 
 
@@ -57,7 +57,7 @@ def import_patch(
             known = patches.answering(session, task, sheet.request_sha256) if task else None
             champion = aliases.version(session, task, aliases.CHAMPION) if task else None
         if known:
-            return report(workspace, known, known.version == champion, ANSWERED)
+            return report(workspace, known, known.version == champion, ALREADY_MADE)
         base = frozen.load(workspace, row)
         with _told(directory):
             table = _table(sheet, own)
@@ -132,10 +132,7 @@ def _registered(
         first = aliases.version(session, task, aliases.CHAMPION) is None
         why = f"imported from {sheet.patch}" + ("" if first else "; look at it and promote it by hand")
         verdict = gate.Verdict(first, why, sheet.metrics["primary"], {})
-        label_set = models.LabelSet(
-            task=task, sha256=labels, rows=sum(map(len, table.labels)), users=len(table.users),
-            report={**sheet.labels, **table.report},
-        )  # fmt: skip
+        label_set = label_set_of(table, task, labels, {**sheet.labels, **table.report})
         patch = patches.add(
             session,
             models.Patch(
@@ -184,7 +181,7 @@ def _told(directory: Path) -> Iterator[None]:
         raise InputError(f"{directory} cannot be imported: {error}") from error
     except Exception as error:
         raise InputError(
-            f"{directory} is not as `peter task export` writes it ({type(error).__name__}); {AGAIN}."
+            f"{directory} is not as `peter task export` writes it ({type(error).__name__}); {EXPORT_AGAIN}."
         ) from error
 
 
@@ -194,7 +191,7 @@ def _table(sheet: Sheet, own: Path) -> LabelTable:
         return LabelTable.withheld(sheet.task, {**sheet.labels, "withheld": sheet.labels_sha256})
     table = LabelTable.decode((own / LABELS).read_bytes())
     if table.sha256 != sheet.labels_sha256:
-        raise InputError(f"its labels are not those that it learnt from; {AGAIN}.")
+        raise InputError(f"its labels are not those that it learnt from; {EXPORT_AGAIN}.")
     kind = Recipe.stored(sheet.kind, sheet.method, sheet.config, sheet.fit).kind
     kind.encode(table.labels, sheet.config["schema"])
     return table
@@ -206,18 +203,18 @@ def _checked(sheet: Sheet, weights: Path, base: frozen.Frozen) -> Fitted:
     warm = sheet.config.get("warm_start", {}).get("sha256")
     asked = recipe.identity(sheet.labels_sha256, base.sha256, seeds(sheet.metrics), warm=warm)
     if asked != sheet.request_sha256:
-        raise InputError(f"its settings are not those that it was made with; {AGAIN}.")
+        raise InputError(f"its settings are not those that it was made with; {EXPORT_AGAIN}.")
     if not method(sheet.method).deployable:
         raise InputError(f"method {sheet.method} cannot answer for a task; export another version.")
     fitted = patch_objects.decode(weights, recipe, sheet.config, base, sheet.patch)
     if not certificates.holds(base, fitted.patch, sheet.certificate):
-        raise InputError(f"it answers otherwise than its certificate says; {AGAIN}.")
+        raise InputError(f"it answers otherwise than its certificate says; {EXPORT_AGAIN}.")
     probe = certificates.probe(base)
     told = recipe.kind.profile(
         fitted.answer(probe), fitted.setting.schema, fitted.calibration, [()] * certificates.USERS
     )
     if len(told.values) != certificates.USERS:
-        raise InputError(f"its kind does not answer for each user; {AGAIN}.")
+        raise InputError(f"its kind does not answer for each user; {EXPORT_AGAIN}.")
     return fitted
 
 

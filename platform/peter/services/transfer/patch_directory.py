@@ -28,7 +28,7 @@ CARD, SHEET, LABELS = "README.md", "peter.json", "labels.jsonl"
 FORMAT = 1
 LARGEST = 64 << 20  # bytes of a file that is read whole: golden outputs are the most of it
 HEADER = 8 << 20  # bytes of a safetensors header, which costs ten times as much memory to read
-AGAIN = "export it again with `peter task export`"
+EXPORT_AGAIN = "export it again with `peter task export`"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, and no waiting for a pipe
 
 
@@ -74,9 +74,9 @@ class Sheet:
             said = values.pop("sha256")
             whole = said == _digest(values)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            raise InputError(f"{path} is no sheet of an exported patch; {AGAIN}.") from None
+            raise InputError(f"{path} is no sheet of an exported patch; {EXPORT_AGAIN}.") from None
         if not whole:
-            raise InputError(f"{path} was changed after it was written; {AGAIN}.")
+            raise InputError(f"{path} was changed after it was written; {EXPORT_AGAIN}.")
         if values.get("format") != FORMAT:
             raise InputError(
                 f"{path} is of a format that this peter does not read; use the one that wrote it."
@@ -85,11 +85,11 @@ class Sheet:
         hints = get_type_hints(cls)
         for field in fields(cls):
             if not isinstance(getattr(sheet, field.name), get_origin(hints[field.name]) or hints[field.name]):
-                raise InputError(f"{path} says nothing sensible of {field.name}; {AGAIN}.")
+                raise InputError(f"{path} says nothing sensible of {field.name}; {EXPORT_AGAIN}.")
         if not all(isinstance(sheet.config.get(part), dict) for part in ("schema", "adapter")):
-            raise InputError(f"{path} says nothing sensible of config; {AGAIN}.")
+            raise InputError(f"{path} says nothing sensible of config; {EXPORT_AGAIN}.")
         if sheet.files.keys() - {LABELS} != {CONFIG, WEIGHTS, CARD}:
-            raise InputError(f"{path} names other files than an exported patch has; {AGAIN}.")
+            raise InputError(f"{path} names other files than an exported patch has; {EXPORT_AGAIN}.")
         return sheet
 
 
@@ -111,9 +111,9 @@ def read(directory: Path, own: Path) -> Sheet:
     for name, sha256 in sheet.files.items():
         _copy(directory / name, own / name, None if name in (WEIGHTS, LABELS) else LARGEST)
         if hashed(own / name) != sha256:
-            raise InputError(f"{directory / name} was changed after it was written; {AGAIN}.")
+            raise InputError(f"{directory / name} was changed after it was written; {EXPORT_AGAIN}.")
     if (own / CONFIG).read_bytes() != config_bytes(sheet.config["adapter"]):
-        raise InputError(f"{directory / CONFIG} does not agree with {SHEET} beside it; {AGAIN}.")
+        raise InputError(f"{directory / CONFIG} does not agree with {SHEET} beside it; {EXPORT_AGAIN}.")
     _require_small_header(own / WEIGHTS, directory / WEIGHTS)
     return sheet
 
@@ -151,19 +151,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         handle = os.open(path, _READ)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; {AGAIN}.") from None
+        raise InputError(f"{path} is missing; {EXPORT_AGAIN}.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {AGAIN}.") from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); {EXPORT_AGAIN}.") from None
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise InputError(f"{path} is no plain file; {AGAIN}.")
+            raise InputError(f"{path} is no plain file; {EXPORT_AGAIN}.")
         yield file
 
 
 def _copy(path: Path, target: Path, largest: int | None) -> None:
     with _opened(path) as file, locks.told(target), target.open("xb") as copy:
         if largest is not None and os.fstat(file.fileno()).st_size > largest:
-            raise InputError(f"{path} is larger than any that peter writes; {AGAIN}.")
+            raise InputError(f"{path} is larger than any that peter writes; {EXPORT_AGAIN}.")
         shutil.copyfileobj(file, copy, 1 << 20)
 
 
@@ -172,7 +172,7 @@ def _require_small_header(path: Path, told: Path) -> None:
     with path.open("rb") as file:
         start = file.read(8)
     if len(start) < 8 or struct.unpack("<Q", start)[0] > HEADER:
-        raise InputError(f"{told} has no header that peter would write; {AGAIN}.")
+        raise InputError(f"{told} has no header that peter would write; {EXPORT_AGAIN}.")
 
 
 def _pretty(value: dict[str, Any]) -> bytes:

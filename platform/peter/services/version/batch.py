@@ -89,7 +89,7 @@ def make_each(
     with ExitStack() as stack, progress.bar("tasks", len(requests), "tasks") as bar:
         bar.advance(len(requests) - len(wanted))
         held = {at: stack.enter_context(begun(workspace, requests[at], again)) for at in wanted}
-        for at, made, error in _made(workspace, {at: requests[at] for at in wanted}, address):
+        for at, made, error in _train_each(workspace, {at: requests[at] for at in wanted}, address):
             documents[at] = _kept(workspace, requests[at], held[at], made, error, promote)
             bar.advance(1, requests[at].name)
     for at in alone:
@@ -122,7 +122,7 @@ def _kept(
     return {"name": request.name, "error": said}
 
 
-def _made(
+def _train_each(
     workspace: Workspace, requests: Mapping[int, Request], address: str | None
 ) -> Iterator[tuple[int, Made | None, str | None]]:
     if not requests:

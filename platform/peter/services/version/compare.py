@@ -85,16 +85,10 @@ def compare(
     """
     with workspace.registry.read() as session:
         champion = patches.get(session, name)
-    if methods is None:
-        methods = [champion.method, *_applicable(Request.after(workspace, champion).setting)]
-    recipes = _recipes(champion, methods, settings, seed)
-    request = Request.after(workspace, champion, recipe=recipes[0], seeds=seeds)
-    for recipe in recipes:
-        method(recipe.method).build(request.setting, recipe.options)  # refuses options that do not fit
-    names = [recipe.method for recipe in recipes]
+    requests = _requests(workspace, champion, methods, settings, seed, seeds)
+    request, names = requests[0], [each.recipe.method for each in requests]
     params = {"methods": names, "settings": list(settings), "seeds": list(request.each_seed)}
     with running(workspace, "compare", name, params, f"peter task compare {name} ..") as run:
-        requests = [replace(request, recipe=recipe) for recipe in recipes]
         found = [*_measured(workspace, requests, address, progress), _majority(request)]
         rows = _rows(request, found, champion.backbone.params)
         summary = {row["method"]: row["metrics"]["test"] for row in rows}
@@ -109,6 +103,27 @@ def compare(
         "seeds": {"first": request.recipe.fit.seed, "count": seeds},
         "methods": rows,
     }
+
+
+def _requests(
+    workspace: Workspace,
+    champion: models.Patch,
+    methods: Sequence[str] | None,
+    settings: Sequence[str],
+    seed: int | None,
+    seeds: int,
+) -> list[Request]:
+    """The champion's request by each method; see `compare`."""
+    request = Request.after(workspace, champion, seeds=seeds)
+    if methods is None:
+        methods = [champion.method, *_applicable(request.setting)]
+    recipes = _recipes(champion, methods, settings, seed)
+    if recipes[0].kind != request.kind:  # it reads the same labels otherwise
+        request = Request.after(workspace, champion, recipe=recipes[0], seeds=seeds)
+    setting = replace(request, recipe=recipes[0]).setting
+    for recipe in recipes:
+        method(recipe.method).build(setting, recipe.options)  # refuses options that do not fit
+    return [replace(request, recipe=recipe) for recipe in recipes]
 
 
 def _applicable(setting: Setting) -> list[str]:

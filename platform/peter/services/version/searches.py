@@ -21,11 +21,10 @@ from peter.schedule import CHANGING, SCHEDULE
 from peter.services.patch.fitting import epochs
 from peter.services.patch.recipes import Recipe
 from peter.services.patch.requests import Request
+from peter.services.running import RESUME
 from peter.services.workspace import Address, Workspace
 from peter.space import Space, ends, from_json
 from peter.training.checkpoint import Checkpoint
-
-AGAIN = "peter tune --resume {run}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def searched(
         ]
     lost = sum(outcome.lost for outcome in found)
     if lost:
-        again = AGAIN.format(run=run.id)
+        again = RESUME["tune"].format(run=run.id)
         raise PeterError(f"{lost} of {len(found)} trials lost their workers; go on with `{again}`.")
     if all(outcome.score is None for outcome in found):
         told = next((outcome.error for outcome in found if outcome.error), "no trial finished an epoch")

@@ -15,9 +15,9 @@ from peter.progress import Progress
 from peter.registry import models, runs
 from peter.services.patch.recipes import Recipe
 from peter.services.patch.requests import Request
-from peter.services.running import ended
+from peter.services.running import RESUME, ended
 from peter.services.version import versions
-from peter.services.version.searches import AGAIN, Plan, changed, searched
+from peter.services.version.searches import Plan, changed, searched
 from peter.services.workspace import Workspace
 
 Found = Future[list[Outcome]]
@@ -55,8 +55,8 @@ def together(
             for job, future in _searches(workspace, jobs, cpus, stop, progress):
                 del left[job.run.id]
                 try:
-                    with ended(workspace, job.run, AGAIN):
-                        made[job.run.id] = _made(workspace, job, future, stop, progress)
+                    with ended(workspace, job.run, RESUME["tune"]):
+                        made[job.run.id] = _make_best(workspace, job, future, stop, progress)
                 except PeterError as error:
                     errors.append(error)
                 bar.advance(1)
@@ -73,7 +73,7 @@ def together(
 def _given_up(workspace: Workspace, job: Job, error: BaseException) -> PeterError:
     """Let the registry know of a run that ends before its search did."""
     try:
-        with ended(workspace, job.run, AGAIN):
+        with ended(workspace, job.run, RESUME["tune"]):
             raise error
     except PeterError as told:
         return told
@@ -109,7 +109,9 @@ def _next(pending: dict[Found, Job], stop: Event) -> set[Found]:
         return set()
 
 
-def _made(workspace: Workspace, job: Job, future: Found, stop: Event, progress: Progress) -> dict[str, Any]:
+def _make_best(
+    workspace: Workspace, job: Job, future: Found, stop: Event, progress: Progress
+) -> dict[str, Any]:
     """A version of the best that a search found. Raises KeyboardInterrupt once everything is to stop."""
     try:
         found = future.result()

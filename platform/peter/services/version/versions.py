@@ -20,10 +20,10 @@ from peter.services.promotion.contest import MAJORITY, Contest, contest
 from peter.services.promotion.evaluation import measured
 from peter.services.promotion.twins import Twins
 from peter.services.running import running
-from peter.services.task.tasks import report
+from peter.services.task.tasks import label_set_of, report
 from peter.services.workspace import Workspace
 
-AGAIN = "this very request made it before"
+ALREADY_MADE = "this very request made it before"
 FLOORS = {TWIN: "its from-scratch twin", MAJORITY: MAJORITY}  # what no later version may be worse than
 
 
@@ -51,7 +51,7 @@ def answered(workspace: Workspace, request: Request) -> dict[str, Any] | None:
         champion = aliases.version(session, task, aliases.CHAMPION)
     if not known:
         return None
-    return report(workspace, known, known.version == champion, AGAIN)
+    return report(workspace, known, known.version == champion, ALREADY_MADE)
 
 
 def begun(workspace: Workspace, request: Request, again: str = "") -> AbstractContextManager[models.Run]:
@@ -141,7 +141,9 @@ def registered(
             same = present == made.champion
             stands = made.verdict if same else made.verdict.overtaken(f"{task.name}@{present}")
             base = session.get_one(models.Backbone, request.base.id)
-            label_set = tasks.add_labels(session, _label_set(task, request, labels), workspace.actor)
+            known = {**request.table.report, **request.users.report}
+            label_set = label_set_of(request.table, task, labels, known)
+            label_set = tasks.add_labels(session, label_set, workspace.actor)
             told = twins.told(label_set, base.event_log, beside)
             patch = patches.add(
                 session,
@@ -174,17 +176,6 @@ def registered(
     return report(workspace, patch, promote and said["promote"], said["reason"])
 
 
-def _label_set(task: models.Task, request: Request, sha256: str) -> models.LabelSet:
-    report = {**request.table.report, **request.users.report}
-    return models.LabelSet(
-        task=task,
-        sha256=sha256,
-        rows=sum(map(len, request.table.labels)),
-        users=len(request.table.users),
-        report=report,
-    )
-
-
 def _champion(workspace: Workspace, name: str) -> models.Patch | None:
     with workspace.registry.read() as session:
         version = aliases.version(session, tasks.get(session, name), aliases.CHAMPION)
@@ -202,7 +193,7 @@ def _judged(held: Contest, champion: models.Patch | None) -> gate.Verdict:
     outputs = held.ours[0].outputs(valid.histories)
     rival = champion.reference if champion else None
     moved = champion is not None and (
-        champion.backbone_id != request.base.id or champion.state == "needs-retrain"
+        champion.backbone_id != request.base.id or champion.state == models.NEEDS_RETRAIN
     )
     verdict = gate.judge(request.setting, valid, outputs, held.rivals(valid), rival, FLOORS, moved)
     return verdict.noting(f"{FLOORS[TWIN]} was not compared") if held.skipped else verdict

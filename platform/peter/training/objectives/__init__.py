@@ -12,16 +12,16 @@ from torch import Tensor
 
 from peter import plugins
 from peter.config import PretrainConfig
+from peter.data.features import FittedFeatures
 from peter.data.histories import Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
-from peter.nn.items import Features
 from peter.training.batches import Batch
 from peter.training.contrast import Contrast
 from peter.training.pretrain_model import PretrainModel
 
 GROUP = "peter.objectives"
-Known = Callable[[], Features | None]
+ItemFeatures = Callable[[], FittedFeatures | None]
 
 
 class Objective(Protocol):
@@ -50,12 +50,12 @@ class Objective(Protocol):
     def head(self, body: Backbone) -> Contrast | None:
         """What is trained beside the body, adds to the loss, and is no part of the backbone."""
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> PretrainModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> PretrainModel:
         """What is trained of which the body is a part.
 
         Args:
             counts: [V] how often training users have each item.
-            features: gives [V, F] of the items, None where nothing is known of them.
+            features: fits and gives those of the items, None where nothing is known of them.
         """
 
 
@@ -85,7 +85,7 @@ class Joint:
     def head(self, body: Backbone) -> Contrast | None:
         return self.comparing.head(body)
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> PretrainModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> PretrainModel:
         return self.asking.model(body, counts, features)
 
 

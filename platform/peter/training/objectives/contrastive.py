@@ -10,7 +10,7 @@ from peter.errors import InputError, UnknownName
 from peter.nn.backbone import Backbone
 from peter.training.batches import Batch
 from peter.training.contrast import Contrast, View
-from peter.training.objectives import Known
+from peter.training.objectives import ItemFeatures
 from peter.training.pretrain_model import TableModel
 
 
@@ -52,7 +52,7 @@ class Contrastive:
         joint = "+" in self.config.objective
         return Contrast(body, self.config, self.config.contrast_weight if joint else 1.0)
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> TableModel:
         return TableModel(body, len(counts))
 
     def _augmented(self, windows: Tensor, generator: torch.Generator) -> Tensor:

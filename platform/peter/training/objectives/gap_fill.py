@@ -9,7 +9,7 @@ from peter.data.histories import MASK, PAD, RESERVED, Histories
 from peter.errors import InputError
 from peter.nn.backbone import Backbone
 from peter.training.batches import Batch
-from peter.training.objectives import Known, newest
+from peter.training.objectives import ItemFeatures, newest
 from peter.training.pretrain_model import TableModel
 
 MOST = 30  # gaps in a window
@@ -47,7 +47,7 @@ class GapFill:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> TableModel:
         return TableModel(body, len(counts))
 
     def _gaps(self, windows: Tensor, generator: torch.Generator) -> Tensor:

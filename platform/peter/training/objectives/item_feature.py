@@ -11,7 +11,7 @@ from peter.errors import InputError
 from peter.nn.backbone import Backbone
 from peter.training.batches import Batch
 from peter.training.feature_model import FeatureModel
-from peter.training.objectives import Known
+from peter.training.objectives import ItemFeatures
 from peter.training.objectives.next_item import NextItem
 
 
@@ -41,7 +41,7 @@ class ItemFeature:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> FeatureModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> FeatureModel:
         if (found := features()) is None:
             raise InputError(
                 "The objective item-feature needs to know something of the items; "

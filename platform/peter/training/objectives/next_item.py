@@ -7,7 +7,7 @@ from peter.config import PretrainConfig
 from peter.data.histories import PAD, RESERVED, Histories
 from peter.nn.backbone import Backbone
 from peter.training.batches import Batch
-from peter.training.objectives import Known, newest
+from peter.training.objectives import ItemFeatures, newest
 from peter.training.pretrain_model import TableModel
 
 
@@ -35,7 +35,7 @@ class NextItem:
     def head(self, body: Backbone) -> None:
         return None
 
-    def model(self, body: Backbone, counts: Tensor, features: Known) -> TableModel:
+    def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> TableModel:
         return TableModel(body, len(counts))
 
 
