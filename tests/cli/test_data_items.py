@@ -114,6 +114,7 @@ def test_the_item_column_may_have_the_events_name(data, tmp_path):
             "item_id,title\n1,x\n2,y\n",
             "none of the log's 2 items",
         ),
+        (IMPORT, "item_id,title\na,\nb,\n", "says nothing of item 'a'"),
         (IMPORT, "item_id,price:number\na,x\n", "line 2: 'x' in column"),
         (["append", "shop"], "item_id,title\na,x\n", "has no column price; give it the same columns"),
         (["append", "shop"], "item_id,title,price:text\na,x,1\n", "price holds text, not number"),

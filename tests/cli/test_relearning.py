@@ -63,6 +63,17 @@ def test_a_table_that_came_later_serves_a_new_version(peter, place: Path) -> Non
     assert "features" not in peter("backbone", "show", "clicks@1").out
 
 
+def test_a_table_by_which_no_items_differ_is_refused(peter, shop: Path) -> None:
+    rows = [f"i{at:07},{'★' * (at + 1)},1 2" for at in range(40)]
+    (shop / "same.csv").write_text("\n".join(["item_id,title:text,image:vector", *rows]) + "\n")
+    peter("data", "import", "events.csv", "--name", "shop", "--items", "same.csv")
+    before = everything(shop)
+    refused = peter(*PRETRAIN)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "by which they differ; give it with `peter data append NAME --items FILE`" in refused.err
+    assert everything(shop) == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -239,8 +239,8 @@ def test_rows_come_in_the_order_that_is_asked_for(read: Callable[..., ItemTable]
 
 
 def test_the_report_counts_what_is_known(read: Callable[..., ItemTable]) -> None:
-    assert read(FEW).report(["a", "x", "y"]) == {
-        "rows": 2,
+    assert read(FEW + "x,,\n").report(["a", "x", "y"]) == {
+        "rows": 3,
         "described": 1,
         "columns": {"title": {"kind": "text", "items": 2}, "price": {"kind": "number", "items": 1}},
     }

@@ -38,7 +38,7 @@ class Known:
     widths: dict[str, int] = field(default_factory=dict)  # F of each modality
 
     def features(self) -> Features | None:
-        """[V, F] by row of the item table, zeros in the reserved ones; None where nothing is known of any."""
+        """[V, F] by row of the item table, zeros in the reserved ones; None where nothing tells of any."""
         table = open_items(self.workspace, self.log)
         if table is None:
             return None
@@ -46,7 +46,7 @@ class Known:
         self.space = FeatureSpace.fit(table, ids, self.text)
         found = self.space.of(table, ids)
         self.widths = {name: values.shape[1] for name, values in sorted(found.items())}
-        return _below_reserved(found)
+        return _below_reserved(found) or None
 
     def tensors(self) -> dict[str, Tensor]:
         """What was fitted, as a backbone's file holds it."""

@@ -1,5 +1,6 @@
 """Item tables: taking in what is known of items, on top of what an event log knew of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from peter.data.events import ImportedEvents
@@ -38,11 +39,19 @@ def save(table: ItemTable | None, made: ImportedEvents, folder: Path) -> Path | 
     ids = Vocabulary.load(made.items).item_ids[RESERVED:]
     made.report["items"] = report = table.report(ids)
     if not report["described"]:
-        raise InputError(
-            f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but "
-            f"{table.frame['item_id'][0]!r}; write item ids as the events do, or name their column with "
-            "--item NAME."
-        )
+        raise InputError(_of_no_use(table, ids))
     path = folder / "known.parquet"
     table.save(path)
     return path
+
+
+def _of_no_use(table: ItemTable, ids: Sequence[str]) -> str:
+    items = table.frame["item_id"]
+    if same := set(ids).intersection(items):
+        return (
+            f"The item table says nothing of item {min(same)!r} or another of the log; fill in its columns."
+        )
+    return (
+        f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but {items[0]!r}; "
+        "write item ids as the events do, or name their column with --item NAME."
+    )
