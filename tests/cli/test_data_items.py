@@ -106,6 +106,17 @@ def test_the_item_column_may_have_the_events_name(data, tmp_path):
         assert data("import", "events.csv", *words).json["report"]["items"]["described"] == 2
 
 
+def test_another_name_than_the_events_have_is_to_be_changed(data, tmp_path):
+    (tmp_path / "odd.csv").write_text(ITEMS.replace("item_id", "product"))
+    for words, name in ((IMPORT, "item_id"), ([*IMPORT, "--item", "sku"], "sku")):
+        (tmp_path / "events.csv").write_text(EVENTS.replace("item_id", name))
+        refused = data(*words, "--items", "odd.csv")
+        assert refused.code == 2
+        assert refused.err.endswith(f"; rename the one that has the item ids to {name}.\n")
+        (tmp_path / "renamed.csv").write_text(ITEMS.replace("item_id", name))
+        assert data(*words, "--items", "renamed.csv").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "content", "said"),
     [

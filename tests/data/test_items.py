@@ -127,7 +127,7 @@ def test_equal_rows_of_an_item_count_once(read: Callable[..., ItemTable]) -> Non
 
 BROKEN = {
     "another item twice": (PLAIN + "i3,Film 4,1,,\n", ["line 5 and line 18", "'i3'", "keep one"]),
-    "no ids": ("id,title\n1,a\n", ["no column item_id, only id, title", "--item NAME"]),
+    "no ids": ("id,title\n1,a\n", ["no column item_id, only id, title", "to item_id."]),
     "nothing but ids": ("item_id\n1\n", ["nothing else", "more columns"]),
     "empty id": ("item_id,x\na,1\n,2\n", ["line 3", "column item_id", "remove the row"]),
     "blanks around an id": ("item_id,x\na,1\n b,2\n", ["line 3", "' b'", "blanks"]),

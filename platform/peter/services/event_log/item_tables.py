@@ -53,5 +53,5 @@ def _of_no_use(table: ItemTable, ids: Sequence[str]) -> str:
         )
     return (
         f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but {items[0]!r}; "
-        "write item ids as the events do, or name their column with --item NAME."
+        "write item ids there as the events do."
     )
