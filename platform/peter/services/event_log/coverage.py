@@ -1,15 +1,21 @@
 """Coverage: how many events of a log are of items that a backbone knows; it reads the others as UNK."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peter.registry import aliases, event_logs, models
 from peter.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from peter.services.backbone.frozen import Frozen
 
 LEAST = 0.95  # share of a log's events; whoever answers from it by a backbone that knows fewer is told so
 
 
 def coverage(workspace: Workspace, log: models.EventLog) -> list[dict[str, Any]]:
-    """`[{backbone, tasks, known}]`: the backbones by which tasks answer from what `log` holds."""
+    """`[{backbone, tasks, features, known}]`: the backbones by which tasks answer from what `log` holds.
+
+    `features`: whether a backbone knows items by their features, so also items that came after it.
+    """
     with workspace.registry.read() as session:
         line = {each.id for each in event_logs.lineage(session, log)}
         champions = [each for each in aliases.champions(session) if each.backbone.event_log_id in line]
@@ -18,6 +24,7 @@ def coverage(workspace: Workspace, log: models.EventLog) -> list[dict[str, Any]]
         {
             "backbone": name,
             "tasks": [patch.task.name for patch in champions if patch.backbone_id == base.id],
+            "features": bool(base.features),
             "known": known_events(workspace, log, base),
         }
         for name, base in sorted(bases.items())
@@ -32,17 +39,15 @@ def known_events(workspace: Workspace, log: models.EventLog, base: models.Backbo
         return log.events
     counts = pq.read_table(workspace.objects.path(log.vocab_sha256), columns=["count"])["count"].to_numpy()
     own, since = counts[:-later], counts[-later:]
-    if log.items_sha256 is None:
+    if not base.features:
         return int(own.sum())
-    known = _described(workspace, base)[:later]
+    described = _opened(workspace, base).described
+    assert described is not None, "it has features"
+    known = described.known[:later]  # of the newest version
     return int(own.sum() + since[: len(known)][known].sum())
 
 
-def _described(workspace: Workspace, base: models.Backbone) -> Any:
-    """[N] of which items that came to its log later a backbone knows anything; empty where of none."""
-    import numpy as np
-
+def _opened(workspace: Workspace, base: models.Backbone) -> "Frozen":
     from peter.services.backbone import frozen  # torch, for the few who need it
 
-    described = frozen.load(workspace, base).described
-    return described.known if described else np.empty(0, bool)
+    return frozen.load(workspace, base)

@@ -62,8 +62,9 @@ def materialize(
         crew: who computes; the answers are the same, whoever does.
 
     Returns:
-        `{tables: [{task, version, backbone, as_of, sensitive, event_log, events, known, users, computed,
-        sha256}]}`; `known` of the log's events are of items that the backbone knows.
+        `{tables: [{task, version, backbone, as_of, sensitive, event_log, events, features, known, users,
+        computed, sha256}]}`; `known` of the log's events are of items that the backbone knows, if it
+        knows them by `features` also of items that came after it.
 
     Raises:
         UnknownName: no such task, or it has no champion.
@@ -168,6 +169,7 @@ def _kept(asked: _Table) -> dict[str, Any]:
 
 
 def _document(asked: _Table, as_of: datetime, users: int, computed: int, sha256: str) -> dict[str, Any]:
-    log = {"event_log": asked.log.reference, "events": asked.log.events, "known": asked.covered}
+    log = {"event_log": asked.log.reference, "events": asked.log.events}
+    covered = {"features": bool(asked.patch.backbone.features), "known": asked.covered}
     told = {"users": users, "computed": computed, "sha256": sha256}
-    return {"task": asked.patch.task.name, **provenance(asked.patch, as_of), **log, **told}
+    return {"task": asked.patch.task.name, **provenance(asked.patch, as_of), **log, **covered, **told}
