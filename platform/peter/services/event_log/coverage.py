@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from peter.errors import InputError
 from peter.registry import aliases, event_logs, models
 from peter.services.workspace import Workspace
 
@@ -12,9 +13,10 @@ LEAST = 0.95  # share of a log's events; whoever answers from it by a backbone t
 
 
 def coverage(workspace: Workspace, log: models.EventLog) -> list[dict[str, Any]]:
-    """`[{backbone, tasks, features, known}]`: the backbones by which tasks answer from what `log` holds.
+    """`[{backbone, tasks, features, known, fault}]`: the backbones by which tasks answer from `log`.
 
-    `features`: whether a backbone knows items by their features, so also items that came after it.
+    `features`: whether a backbone knows items by their features, so also items that came after it. `known`:
+    None where it cannot be told, and `fault` says why.
     """
     with workspace.registry.read() as session:
         line = {each.id for each in event_logs.lineage(session, log)}
@@ -25,14 +27,25 @@ def coverage(workspace: Workspace, log: models.EventLog) -> list[dict[str, Any]]
             "backbone": name,
             "tasks": [patch.task.name for patch in champions if patch.backbone_id == base.id],
             "features": bool(base.features),
-            "known": known_events(workspace, log, base),
+            **_told(workspace, log, base),
         }
         for name, base in sorted(bases.items())
     ]
 
 
+def _told(workspace: Workspace, log: models.EventLog, base: models.Backbone) -> dict[str, Any]:
+    try:
+        return {"known": known_events(workspace, log, base), "fault": None}
+    except InputError as error:  # whoever has appended must not hear that nothing was changed
+        return {"known": None, "fault": str(error)}
+
+
 def known_events(workspace: Workspace, log: models.EventLog, base: models.Backbone) -> int:
-    """How many events of `log`, which begins with those that `base` learnt from, `base` can tell apart."""
+    """How many events of `log`, which begins with those that `base` learnt from, `base` can tell apart.
+
+    Raises:
+        InputError: the backbone, or the log's vocabulary, cannot be opened.
+    """
     import pyarrow.parquet as pq
 
     if not (later := log.items - base.event_log.items):  # items, whose rows are the last

@@ -199,7 +199,6 @@ def show_events(workspace: Workspace, reference: str) -> dict[str, Any]:
 
     Raises:
         UnknownName: no such event log.
-        CorruptObject: its vocabulary is damaged.
     """
     with workspace.registry.read() as session:
         log = event_logs.get(session, reference)
