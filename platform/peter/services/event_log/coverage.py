@@ -1,5 +1,6 @@
 """Coverage: how many events of a log are of items that a backbone knows; it reads the others as UNK."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from peter.errors import InputError
@@ -34,14 +35,27 @@ def coverage(workspace: Workspace, log: models.EventLog) -> list[dict[str, Any]]
 
 
 def _told(workspace: Workspace, log: models.EventLog, base: models.Backbone) -> dict[str, Any]:
+    def opened(base: models.Backbone) -> "Frozen":
+        from peter.services.backbone import frozen  # torch, for the few who need it
+
+        return frozen.load(workspace, base)
+
     try:
-        return {"known": known_events(workspace, log, base), "fault": None}
+        return {"known": known_events(workspace, log, base, opened), "fault": None}
     except InputError as error:  # whoever has appended must not hear that nothing was changed
         return {"known": None, "fault": str(error)}
 
 
-def known_events(workspace: Workspace, log: models.EventLog, base: models.Backbone) -> int:
+def known_events(
+    workspace: Workspace,
+    log: models.EventLog,
+    base: models.Backbone,
+    opened: "Callable[[models.Backbone], Frozen]",
+) -> int:
     """How many events of `log`, which begins with those that `base` learnt from, `base` can tell apart.
+
+    Args:
+        opened: opens `base`, for which it is asked only if it knows later items by their features.
 
     Raises:
         InputError: the backbone, or the log's vocabulary, cannot be opened.
@@ -54,13 +68,7 @@ def known_events(workspace: Workspace, log: models.EventLog, base: models.Backbo
     own, since = counts[:-later], counts[-later:]
     if not base.features:
         return int(own.sum())
-    described = _opened(workspace, base).described
+    described = opened(base).described
     assert described is not None, "it has features"
     known = described.known[:later]  # of the newest version
     return int(own.sum() + since[: len(known)][known].sum())
-
-
-def _opened(workspace: Workspace, base: models.Backbone) -> "Frozen":
-    from peter.services.backbone import frozen  # torch, for the few who need it
-
-    return frozen.load(workspace, base)
