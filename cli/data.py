@@ -133,7 +133,7 @@ def _drawn_list(document: Document) -> Drawing:
 def _drawn_log(log: Document) -> Drawing:
     moments = {name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}
     report = {**log["report"], "files": len(log["report"].get("files", ()))}
-    coverage = {row["backbone"]: f"{row['known']:,} of {log['events']:,}" for row in log["coverage"]}
+    coverage = {row["backbone"]: _known(row, log["events"]) for row in log["coverage"]}
     yield facts({**log, **moments, "report": report, "coverage": coverage})
     told = {"event_log": f"{log['name']}@{log['version']}", "events": log["events"]}
     yield from fallen({**row, **told} for row in log["coverage"])
@@ -147,6 +147,10 @@ def _drawn_import(log: Document) -> Drawing:
 def _drawn_append(log: Document) -> Drawing:
     yield from _drawn_log(log)
     yield "Next: peter profile materialize, so that stored answers know of it, too."
+
+
+def _known(row: Document, events: int) -> str:
+    return "cannot be told" if row["known"] is None else f"{row['known']:,} of {events:,}"
 
 
 def _moment(at: int | None, unit: str) -> str | None:

@@ -33,8 +33,9 @@ def test_a_log_tells_how_much_of_it_is_known_to_those_who_answer_from_it(peter, 
     first = peter("data", "show", "clicks@1", "--json").json
     novel = sum(item == "novel" for events in LATER.values() for item, _ in events)
     for log, unknown in ((first, 0), (later, novel), (drifted, novel + NOVEL)):
-        known = {"backbone": "clicks@1", "tasks": ["gender", "tier"], "known": log["events"] - unknown}
-        assert log["coverage"] == [known]
+        (told,) = log["coverage"]
+        assert (told["backbone"], told["tasks"], told["features"]) == ("clicks@1", ["gender", "tier"], False)
+        assert told["known"] == log["events"] - unknown
     assert peter("data", "show", "clicks", "--json").json == drifted
     assert f"{later['events'] - novel:,} of {later['events']:,}" in peter("data", "show", "clicks@2").out
 

@@ -106,6 +106,17 @@ def test_the_item_column_may_have_the_events_name(data, tmp_path):
         assert data("import", "events.csv", *words).json["report"]["items"]["described"] == 2
 
 
+def test_another_name_than_the_events_have_is_to_be_changed(data, tmp_path):
+    (tmp_path / "odd.csv").write_text(ITEMS.replace("item_id", "product"))
+    for words, name in ((IMPORT, "item_id"), ([*IMPORT, "--item", "sku"], "sku")):
+        (tmp_path / "events.csv").write_text(EVENTS.replace("item_id", name))
+        refused = data(*words, "--items", "odd.csv")
+        assert refused.code == 2
+        assert refused.err.endswith(f"; rename the one that has the item ids to {name}.\n")
+        (tmp_path / "renamed.csv").write_text(ITEMS.replace("item_id", name))
+        assert data(*words, "--items", "renamed.csv").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "content", "said"),
     [
@@ -114,6 +125,7 @@ def test_the_item_column_may_have_the_events_name(data, tmp_path):
             "item_id,title\n1,x\n2,y\n",
             "none of the log's 2 items",
         ),
+        (IMPORT, "item_id,title\na,\nb,\n", "says nothing of item 'a'"),
         (IMPORT, "item_id,price:number\na,x\n", "line 2: 'x' in column"),
         (["append", "shop"], "item_id,title\na,x\n", "has no column price; give it the same columns"),
         (["append", "shop"], "item_id,title,price:text\na,x,1\n", "price holds text, not number"),

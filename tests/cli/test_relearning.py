@@ -41,14 +41,22 @@ def test_newer_items_are_answered_for_by_what_is_known_of_them(peter, shop: Path
         assert done.code == 0, done.err
     (shop / "novel.csv").write_text("item_id,title,price,image\nnovel,taste1 thing2,,\n")
     grown = peter("data", "append", "shop", "later.csv", "--items", "novel.csv", "--json").json
-    assert grown["coverage"] == [
-        {"backbone": "shop@1", "tasks": ["by_bag", "by_relearn"], "known": grown["events"]}
-    ]
+    (told,) = grown["coverage"]
+    assert (told["backbone"], told["tasks"], told["features"]) == ("shop@1", ["by_bag", "by_relearn"], True)
+    assert told["known"] == grown["events"]
     (zoe,) = peter("profile", "get", "zoe", "--json").json["users"]
     assert known(zoe) == {"by_relearn": len(LATER["zoe"]), "by_bag": len(LATER["zoe"]) - 1}
     assert peter("profile", "materialize", "--incremental").code == 0
     assert known(peter("profile", "get", "zoe", "--json").json["users"][0]) == known(zoe)
     assert peter("verify").code == 0
+    events = [f"007,unheard{at % 7},{2_000_000_000 + at}" for at in range(400)]
+    (shop / "unheard.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]) + "\n")
+    cure = "of newer items; say what they are, for which nothing is trained: `peter data append shop --items"
+    for words in (("data", "append", "shop", "unheard.csv"), ("profile", "materialize", "--incremental")):
+        assert " ".join(peter(*words).out.split()).count(cure) == 1
+    rows = [f"unheard{at},taste2 thing3,," for at in range(7)]
+    (shop / "novel.csv").write_text("\n".join(["item_id,title,price,image", *rows]) + "\n")
+    assert cure not in " ".join(peter("data", "append", "shop", "--items", "novel.csv").out.split())
 
 
 def test_a_table_that_came_later_serves_a_new_version(peter, place: Path) -> None:
@@ -61,6 +69,17 @@ def test_a_table_that_came_later_serves_a_new_version(peter, place: Path) -> Non
     made = peter(*words, "--json").json
     assert (made["version"], made["event_log"]) == (2, "clicks@2")
     assert "features" not in peter("backbone", "show", "clicks@1").out
+
+
+def test_a_table_by_which_no_items_differ_is_refused(peter, shop: Path) -> None:
+    rows = [f"i{at:07},{'★' * (at + 1)},1 2" for at in range(40)]
+    (shop / "same.csv").write_text("\n".join(["item_id,title:text,image:vector", *rows]) + "\n")
+    peter("data", "import", "events.csv", "--name", "shop", "--items", "same.csv")
+    before = everything(shop)
+    refused = peter(*PRETRAIN)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "by which they differ; give it with `peter data append NAME --items FILE`" in refused.err
+    assert everything(shop) == before
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,24 @@ def test_what_says_nothing_of_any_item_is_left_out() -> None:
     assert told.of(table(**EVERYTHING), ["i0"]) == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("text", ["★★", "!!!", None]),
+        ("vector", [[0.1]] * 1000),
+        ("vector", [[1.0, 2.0], None, None]),
+    ],
+)
+def test_what_is_nothing_to_tell_by_is_left_out(kind: str, values: Sequence[Any]) -> None:
+    assert features(table(one=(kind, values))) == {}
+    assert set(features(table(one=(kind, values), price=("number", [2.0] * len(values))))) == {"number"}
+
+
+def test_the_same_words_of_all_items_are_one_direction() -> None:
+    found = features(table(title=("text", ["Red wine", "red wine", "wine, red"])))["text"]
+    torch.testing.assert_close(found.abs(), torch.ones(3, 1))
+
+
 def test_items_that_are_not_of_the_log_change_nothing() -> None:
     items = table(**EVERYTHING)
     one, other = (

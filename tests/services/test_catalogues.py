@@ -1,5 +1,6 @@
 """Backbones that know items by their features: opened as trained, and reading items that came later."""
 
+import json
 import re
 import shutil
 import signal
@@ -251,6 +252,22 @@ def test_a_log_tells_how_much_of_it_is_known(workspace: Workspace, place: Path) 
     later = describe(workspace, place / "again.csv", novel="thing4")
     assert later["coverage"][0]["known"] == whole["events"]
     assert show_events(workspace, "clicks@3")["coverage"] == later["coverage"]  # as it is known today
+
+
+def test_an_append_that_was_kept_ends_well_though_the_backbone_is_damaged(
+    workspace: Workspace, place: Path
+) -> None:
+    add(workspace, place, "probe")
+    sha256 = opened(workspace).sha256
+    path = workspace.objects.path(sha256)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    done = run(place, "data append clicks later.csv")
+    told = "How many of the events of clicks@3 known@1 knows cannot be told: "
+    assert (done.code, done.err) == (0, "")
+    assert " ".join(done.out.split()).count(told) == 1
+    (row,) = json.loads(run(place, "data show clicks@3 --json").out)["coverage"]
+    assert (row["known"], sha256 in row["fault"]) == (None, True)
 
 
 @pytest.mark.parametrize("what", ["items", "backbone"])

@@ -13,6 +13,8 @@ from processes import peter, started, wait_for, workers
 from small_workspace import LATER, everything, train_task
 
 from peter.progress import Silent
+from peter.registry import models
+from peter.services.backbone import frozen
 from peter.services.event_log.events import append_events
 from peter.services.profile import scoring
 from peter.services.profile.materialize import materialize
@@ -36,6 +38,27 @@ def test_where_nothing_happened_nothing_is_computed(workspace: Workspace) -> Non
     for task in first:
         assert (first[task]["computed"], second[task]["computed"]) == (USERS, 0)
         assert {**second[task], "computed": USERS} == first[task]
+
+
+def test_a_backbone_is_opened_once_and_no_object_within_a_transaction(
+    workspace: Workspace, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_events(workspace, "clicks", [place / "later.csv"], None, None, None, Silent())
+    store, pool = type(workspace.objects), workspace.registry.engine.pool
+    path, load, opened = store.path, frozen.load, []
+
+    def outside(objects: Any, sha256: str) -> Path:
+        assert pool.checkedout() == 0  # type: ignore[attr-defined]
+        return path(objects, sha256)
+
+    def once(workspace: Workspace, row: models.Backbone) -> frozen.Frozen:
+        opened.append(row.reference)
+        return load(workspace, row)
+
+    monkeypatch.setattr(store, "path", outside)
+    monkeypatch.setattr(frozen, "load", once)
+    assert set(again(workspace)) == {"gender", "tier"}
+    assert opened == ["clicks@1"]
 
 
 def test_a_new_champion_is_computed_alone(workspace: Workspace) -> None:

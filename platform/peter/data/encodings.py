@@ -31,7 +31,7 @@ class Encoding(Protocol):
     """Columns [N] of one modality as numbers [N, F]."""
 
     def fit(self, rows: pl.DataFrame) -> dict[str, Tensor]:
-        """What is to be kept of the items that it is fitted on, N or more of them described."""
+        """What is to be kept of the items that it is fitted on; nothing where they would all be zeros."""
 
     def numbers(self, rows: pl.DataFrame, fitted: Fitted) -> Tensor:
         """[N, F] float32 of any items."""
@@ -47,6 +47,8 @@ class Hashed:
         from sklearn.feature_extraction.text import TfidfTransformer
 
         counts = self._counts(rows)
+        if not counts.nnz:
+            return {}
         transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
         weighted = transformer.transform(counts)
         axes = components(weighted, COMPONENTS) * torch.from_numpy(counts.getnnz(0) > 0)
@@ -93,6 +95,8 @@ class Centred:
     def fit(self, rows: pl.DataFrame) -> dict[str, Tensor]:
         vectors, there = self.vectors(rows)
         own = torch.from_numpy(vectors[there])
+        if torch.equal(own, own[:1].expand_as(own)):
+            return {}
         return {"mean": own.mean(0), "scale": own.var(0, correction=0).mean().sqrt().clamp(min=1e-12)}
 
     def numbers(self, rows: pl.DataFrame, fitted: Fitted) -> Tensor:

@@ -30,7 +30,7 @@ class FeatureSpace:
     def fit(cls, table: ItemTable, ids: Sequence[str], text: str) -> "FeatureSpace":
         """Fitted on what a table says of items; texts by one of `TEXTS`.
 
-        A modality that says nothing of any of them is left out.
+        A modality that says nothing of any of them, or by vectors the same of all, is left out.
 
         Raises:
             InputError: the text encoder is not installed.
@@ -45,7 +45,7 @@ class FeatureSpace:
         return space
 
     def of(self, table: ItemTable, ids: Sequence[str]) -> dict[str, Tensor]:
-        """Features [N, F] float32 of items by modality."""
+        """Features [N, F] float32 of items by modality; empty where nothing was fitted."""
         rows, found = table.of(ids), {}
         for modality, columns in _modalities(table).items():
             if mine := part(f"{modality}.", self.tensors):

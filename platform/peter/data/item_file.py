@@ -28,7 +28,8 @@ class ItemFile:
         """Find the ids, in a column called `item` or as usual. Raises InputError."""
         table = formats.open_table(path)
         names = [*([item] if item else []), *formats.ITEM]
-        return cls(table, formats.find_column(table, None, names, "say which has the ids with --item NAME"))
+        remedy = f"rename the one that has the item ids to {names[0]}"
+        return cls(table, formats.find_column(table, None, names, remedy))
 
     def frame(self, known: Mapping[str, Kind]) -> pl.DataFrame:
         """Each item's row in order of `item_id`, columns by kind; raises for what is not what it should be.

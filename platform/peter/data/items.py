@@ -87,10 +87,11 @@ class ItemTable:
         return wanted.join(self.frame, on=ID, how="left", maintain_order="left").drop(ID)
 
     def report(self, ids: Sequence[str]) -> dict[str, Any]:
-        """JSON: how many items there are, how many of `ids` they are, and what is known of how many."""
+        """JSON: how many items there are, of how many of `ids` anything is known, and what of how many."""
+        told = self.frame.filter(pl.any_horizontal(pl.exclude(ID).is_not_null()))
         return {
             "rows": len(self.frame),
-            "described": int(self.frame[ID].is_in(list(ids)).sum()),
+            "described": int(told[ID].is_in(list(ids)).sum()),
             "columns": {
                 name: {"kind": kind, "items": len(self.frame) - self.frame[name].null_count()}
                 for name, kind in self.kinds.items()

@@ -151,6 +151,12 @@ class Backbone(Base):
         """Whether it is the root of a lineage: most of its weights are free for its patches to own."""
         return "pruned" in self.metrics
 
+    @property
+    def features(self) -> dict[str, int]:
+        """The modalities by which it knows its items, how many numbers each is; empty for a table."""
+        features: dict[str, int] = self.metrics.get("features", {})
+        return features
+
 
 class Task(Base):
     """A team's question about users; unfinished while it has no patch."""

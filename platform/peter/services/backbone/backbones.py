@@ -94,7 +94,7 @@ def document(row: models.Backbone) -> dict[str, Any]:
         "vocab_sha256": row.vocab_sha256,
         "architecture": row.architecture,
         "config": row.config,
-        "features": row.metrics.get("features", {}),
+        "features": row.features,
         "metrics": row.metrics,
         "collapsed": collapsed(row.metrics.get("valid", {})),
         "run": row.run_id,

@@ -34,8 +34,10 @@ def fitted_features(
     Raises:
         InputError: the text encoder is not installed.
     """
-    table = open_items(workspace, log)
-    return FittedFeatures.fit(table, vocabulary.item_ids[RESERVED:], text) if table else None
+    if (table := open_items(workspace, log)) is None:
+        return None
+    found = FittedFeatures.fit(table, vocabulary.item_ids[RESERVED:], text)
+    return found if found.features else None
 
 
 def stored(space: FeatureSpace) -> dict[str, Tensor]:
@@ -62,7 +64,7 @@ class Described:
             return None
         config = from_dict(PretrainConfig, row.config)
         space = FeatureSpace(part(SPACE, tensors), config.text_encoder)
-        encoder = encoder_of(row.metrics["features"], channels, config)
+        encoder = encoder_of(row.features, channels, config)
         try:
             encoder.load_state_dict(weights)
         except RuntimeError as error:

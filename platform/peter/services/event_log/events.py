@@ -182,11 +182,10 @@ def list_events(workspace: Workspace) -> dict[str, Any]:
 def show_events(workspace: Workspace, reference: str) -> dict[str, Any]:
     """One event log version; `parent` is the version that it was appended to.
 
-    `coverage`: `[{backbone, tasks, known}]`, how many of its events those know by whom tasks answer from it.
+    `coverage`: as `coverage` gives it, how many of its events those know by whom tasks answer from it.
 
     Raises:
         UnknownName: no such event log.
-        CorruptObject: its vocabulary is damaged.
     """
     with workspace.registry.read() as session:
         log = event_logs.get(session, reference)

@@ -1,6 +1,6 @@
 """Item tables: taking in what is known of items, on top of what an event log knew of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,20 @@ def save(table: ItemTable, vocabulary: Path, folder: Path) -> tuple[Path, dict[s
     """
     ids = Vocabulary.load(vocabulary).item_ids[RESERVED:]
     report = table.report(ids)
-    _require_described(table, ids, report)
+    if not report["described"]:
+        raise InputError(_of_no_use(table, ids))
     path = folder / "known.parquet"
     table.save(path)
     return path, report
 
 
-def _require_described(table: ItemTable, ids: Sequence[str], report: Mapping[str, Any]) -> None:
-    """Raises InputError for a table that describes none of a log's items."""
-    if not report["described"]:
-        raise InputError(
-            f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but "
-            f"{table.frame['item_id'][0]!r}; write item ids as the events do, or name their column with "
-            "--item NAME."
+def _of_no_use(table: ItemTable, ids: Sequence[str]) -> str:
+    items = table.frame["item_id"]
+    if same := set(ids).intersection(items):
+        return (
+            f"The item table says nothing of item {min(same)!r} or another of the log; fill in its columns."
         )
+    return (
+        f"The item table describes none of the log's {len(ids)} items, {ids[0]!r} for one, but {items[0]!r}; "
+        "write item ids there as the events do."
+    )

@@ -35,8 +35,8 @@ class _Table:
     log: models.EventLog
     known: models.ProfileTable | None  # an earlier table of it that may be gone on from
     chunks: list[Chunk]
-    covered: int  # events of the log whose items its backbone knows
     fence: int  # how many users were forgotten before
+    covered: int = 0  # events of the log whose items its backbone knows, once they are counted
 
     @property
     def current(self) -> bool:
@@ -62,8 +62,9 @@ def materialize(
         crew: who computes; the answers are the same, whoever does.
 
     Returns:
-        `{tables: [{task, version, backbone, as_of, sensitive, event_log, events, known, users, computed,
-        sha256}]}`; `known` of the log's events are of items that the backbone knows.
+        `{tables: [{task, version, backbone, as_of, sensitive, event_log, events, features, known, users,
+        computed, sha256}]}`; `known` of the log's events are of items that the backbone knows, if it
+        knows them by `features` also of items that came after it.
 
     Raises:
         UnknownName: no such task, or it has no champion.
@@ -75,10 +76,11 @@ def materialize(
         champions = named or aliases.require_champions(session)
         tables = profiles.newest(session) if incremental else {}
         asked = [_asked(session, workspace, patch, tables.get(patch.id)) for patch in champions]
-    _require_whole(workspace, champions)
+    openings = _opened(workspace, champions)
+    asked = _counted(workspace, openings, asked)
     params = {"tasks": [patch.task.name for patch in champions], "incremental": incremental}
     with running(workspace, "score", "profiles", params, "peter profile materialize --incremental") as run:
-        with closing(_scores(workspace, asked, crew)) as scores:
+        with closing(_scores(workspace, openings, asked, crew)) as scores:
             made = [
                 _kept(table) if table.current else _make_table(workspace, table, scores, progress)
                 for table in asked
@@ -95,32 +97,43 @@ def _asked(
     known = known if known and known.event_log_id in line else None
     wanted = Wanted(patch.id, log.id, known.id if known else None)
     asked = list(chunks(Address.of(workspace), wanted, log.users))
-    covered = known_events(workspace, log, patch.backbone)
-    table = _Table(patch, log, known, asked, covered, erasures.fence(session))
+    table = _Table(patch, log, known, asked, erasures.fence(session))
     return replace(table, chunks=[]) if table.current else table
 
 
-def _require_whole(workspace: Workspace, champions: Sequence[models.Patch]) -> None:
+def _opened(workspace: Workspace, champions: Sequence[models.Patch]) -> Openings:
     """Notice a damaged object before anything is begun. Raises CorruptObject."""
     openings = Openings(workspace)
     for patch in champions:
         openings.answerer(patch)
+    return openings
+
+
+def _counted(workspace: Workspace, openings: Openings, asked: Sequence[_Table]) -> list[_Table]:
+    """The same, with what each backbone knows of its log."""
+    bases = {table.patch.backbone_id: table for table in asked}
+    covered = {
+        base: known_events(workspace, table.log, table.patch.backbone, openings.base)
+        for base, table in bases.items()
+    }
+    return [replace(table, covered=covered[table.patch.backbone_id]) for table in asked]
 
 
 def _scores(
-    workspace: Workspace, asked: Sequence[_Table], crew: Crew
+    workspace: Workspace, openings: Openings, asked: Sequence[_Table], crew: Crew
 ) -> Generator[tuple[pa.Table, int], None, None]:
     """The answers of every chunk that is asked for, in order."""
     todo = list(chain.from_iterable(table.chunks for table in asked))
     if crew.alone or not todo:
-        return _scored_here(workspace, todo)
+        return _scored_here(workspace, openings, todo)
     from peter.distributed.jobs import in_order  # Ray, for those who need it
 
     return in_order(score, todo, crew.workers, crew.address)
 
 
-def _scored_here(workspace: Workspace, todo: Sequence[Chunk]) -> Generator[tuple[pa.Table, int], None, None]:
-    openings = Openings(workspace)
+def _scored_here(
+    workspace: Workspace, openings: Openings, todo: Sequence[Chunk]
+) -> Generator[tuple[pa.Table, int], None, None]:
     for wanted, some in groupby(todo, attrgetter("wanted")):
         scorer = Scorer.open(workspace, openings, wanted)
         for chunk in some:
@@ -168,6 +181,7 @@ def _kept(asked: _Table) -> dict[str, Any]:
 
 
 def _document(asked: _Table, as_of: datetime, users: int, computed: int, sha256: str) -> dict[str, Any]:
-    log = {"event_log": asked.log.reference, "events": asked.log.events, "known": asked.covered}
+    log = {"event_log": asked.log.reference, "events": asked.log.events}
+    covered = {"features": bool(asked.patch.backbone.features), "known": asked.covered}
     told = {"users": users, "computed": computed, "sha256": sha256}
-    return {"task": asked.patch.task.name, **provenance(asked.patch, as_of), **log, **told}
+    return {"task": asked.patch.task.name, **provenance(asked.patch, as_of), **log, **covered, **told}

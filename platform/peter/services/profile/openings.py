@@ -18,7 +18,7 @@ class Openings:
 
     def answerer(self, patch: models.Patch) -> Answerer:
         """A patch version ready to answer; not kept, as its labels may be many. Raises CorruptObject."""
-        return Answerer.load(self._workspace.objects, patch, self._base(patch.backbone))
+        return Answerer.load(self._workspace.objects, patch, self.base(patch.backbone))
 
     def log(self, row: models.EventLog) -> EventLog:
         """An event log as it is; `Answerer.reading` makes of it what a patch reads. Raises CorruptObject."""
@@ -26,7 +26,8 @@ class Openings:
             self._logs[row.id] = open_log(self._workspace, row)
         return self._logs[row.id]
 
-    def _base(self, row: models.Backbone) -> frozen.Frozen:
+    def base(self, row: models.Backbone) -> frozen.Frozen:
+        """A backbone. Raises CorruptObject."""
         if row.id not in self._bases:
             self._bases[row.id] = frozen.load(self._workspace, row)
         return self._bases[row.id]

@@ -44,7 +44,7 @@ class ItemFeature:
     def model(self, body: Backbone, counts: Tensor, features: ItemFeatures) -> FeatureModel:
         if (found := features()) is None:
             raise InputError(
-                "The objective item-feature needs to know something of the items; "
+                "The objective item-feature needs to know something of the items, by which they differ; "
                 "give it with `peter data append NAME --items FILE`."
             )
         return FeatureModel(body, counts, found, self.config)
