@@ -304,6 +304,8 @@ def test_a_run_that_failed_is_resumed_by_one_process_and_a_done_one_by_none(regi
     run = registry.write(lambda session: runs.start(session, "pretrain", "movies", {}, "ann"))
     failed = registry.write(lambda session: runs.fail(session, run.id, "the disk is full"))
     assert (failed.state, failed.error) == ("failed", "the disk is full")
+    late = registry.write(lambda session: runs.interrupt(session, run.id, "stopped by the user"))
+    assert (late.state, late.error) == ("failed", "the disk is full")
     again = registry.write(lambda session: runs.resume(session, run.id, "ann"))
     assert (again.state, again.ended_at, again.error) == ("running", None, None)
     with pytest.raises(InputError, match="is running"):

@@ -117,7 +117,7 @@ def _end(
 ) -> Run:
     run = get(session, run_id)
     session.refresh(run, with_for_update=True)
-    if run.state == "done":  # its result is kept, whatever happened to its process afterwards
+    if run.state in ("done", "failed"):  # its result or its error is kept, whatever happened afterwards
         return run
     before = {"state": run.state}
     run.state, run.metrics, run.error, run.ended_at = state, metrics, error, utc_now()
