@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -14,6 +16,7 @@ from peter.registry.columns import utc_now
 from peter.registry.models import Run, Trial
 
 UNFINISHED = ("pending", "running")
+SLACK = 2.0  # seconds by which clocks may differ on when a process began
 
 
 def start(
@@ -83,7 +86,7 @@ def interrupt_dead(session: Session) -> list[Run]:
     return [
         interrupt(session, run.id, f"process {run.pid} ended without a word")
         for run in session.scalars(here).all()
-        if not _alive(run.pid)
+        if not _alive(run)
     ]
 
 
@@ -130,11 +133,23 @@ def _end(
     return run
 
 
-def _alive(pid: int) -> bool:
+def _alive(run: Run) -> bool:
+    """Whether its process is there still, and not another that was given its number since."""
     try:
-        os.kill(pid, 0)
+        os.kill(run.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's process, but there
-        return True
-    return True
+        pass
+    began = _began(run.pid)
+    return began is None or began < run.heartbeat_at.timestamp() + SLACK
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds of the wall's clock; None where the system does not tell."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    since_boot = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # `starttime`, field 22 of proc_pid_stat(5)
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
