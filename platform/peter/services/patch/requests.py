@@ -63,7 +63,7 @@ class Request:
             usual: what the task's outputs mean so far; kept where it holds for the labels, so that versions
                 can be compared.
             reads: the patches that it reads; None: what its method chooses of all that there are now.
-            draft: to refuse what cannot be used before the root of a lineage is derived from the backbone.
+            draft: the root of a lineage is to be derived from the backbone, once nothing of this is refused.
 
         Raises:
             InputError: of the labels, or of options that do not fit the backbone.
