@@ -56,6 +56,14 @@ def trained(document: Document) -> Drawing:
     yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
 
 
+def rolled_back(document: Document) -> Drawing:
+    """The task, and the words that leave the same version however often they are typed."""
+    name, left = document["name"], f"{document['name']}@{document['left']}"
+    yield from task({key: value for key, value in document.items() if key != "left"})
+    yield f"{name}@{document['champion']['version']} is champion in place of {left}."
+    yield f"The same again, and no further: peter task rollback {left}"
+
+
 def show_made(found: Document, as_json: bool, several: bool) -> None:
     """The version that was just made, or one of several tasks each; ends with 1 where one failed."""
     show(found if several else found["tasks"][0], as_json, _made_all if several else trained)

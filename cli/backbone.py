@@ -230,7 +230,7 @@ def _drawn_migrated(document: Document) -> Drawing:
     )
     moved = sum(task["promoted"] for task in document["tasks"])
     yield f"{moved} of {len(document['tasks'])} tasks read {document['new']} now."
-    yield "Next: peter task rollback NAME, to take one back."
+    yield "Next: peter task rollback NAME@VERSION, to take one back."
 
 
 def _drawn_pretrained(document: Document) -> Drawing:

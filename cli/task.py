@@ -266,18 +266,26 @@ def promote_(
     show(promote.promote(open_workspace(registry, store), version, force, why), json, _tasks.task)
 
 
-@app.command(epilog="Example: peter task rollback gender")
+@app.command(epilog="Example: peter task rollback gender@3")
 def rollback(
-    name: NameArgument,
+    version: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@VERSION]", help="The version to leave; the champion's if not given."),
+    ],
     force: ForceOption = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make the previous champion champion again."""
+    """Make the previous champion champion again.
+
+    NAME goes back one more whenever it is typed. NAME@VERSION changes nothing where that version was rolled
+    back before, so it can be typed again after it was killed.
+    """
     from peter.services.promotion import promote
 
-    show(promote.rollback(open_workspace(registry, store), name, force), json, _tasks.task)
+    document = promote.rollback(open_workspace(registry, store), version, force)
+    show(document, json, _tasks.rolled_back)
 
 
 @app.command(epilog="Example: peter task remove gender")

@@ -227,6 +227,15 @@ def test_labels_that_cannot_be_learnt(refused, place: Path, change: Change, said
     assert said in refused("task", "check", "--labels", "bad.csv")
 
 
+def test_no_lineage_is_begun_for_what_cannot_be_learnt(refused, place: Path) -> None:
+    change, said = BAD_LABELS["too few users"]
+    (place / "bad.csv").write_bytes(change((place / "gender.csv").read_bytes()))
+    prune = [*QUICK, "--method", "prune", "--labels"]
+    assert said in refused("task", "add", "x", "y", *prune, "gender.csv", "--labels", "bad.csv")
+    assert said in refused("task", "train", "gender", *prune, "bad.csv")
+    assert "free" in refused("task", "add", "x", *prune, "gender.csv", "--set", "pruned=0")
+
+
 @pytest.mark.parametrize(("words", "said"), WORDS.values(), ids=WORDS)
 def test_words_that_fit_nothing(refused, place: Path, words: list[str], said: str) -> None:
     (place / "events.xlsx").touch()

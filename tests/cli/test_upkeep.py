@@ -5,11 +5,11 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from small_workspace import PRETRAIN, SHAPE
+from small_workspace import PRETRAIN, SHAPE, another_version
 from sqlalchemy.orm import Session
 
 from peter.progress import Silent
-from peter.registry import patches
+from peter.registry import aliases, patches
 from peter.registry.models import Patch
 from peter.services.backbone.pretrain import pretrain
 from peter.services.workspace import Workspace
@@ -35,6 +35,17 @@ def test_a_backup_answers_in_the_registrys_place(peter, place: Path) -> None:
     shutil.copy(place / "copy.db", registry)
     assert peter("task", "list", "--json").json == before
     assert peter("db", "backup", "copy.db").code == 2  # never over a file that is there
+
+
+def test_a_rollback_says_how_it_can_be_typed_again(peter, workspace) -> None:
+    newer = another_version(workspace, "tier")
+    workspace.registry.write(lambda session: aliases.move(session, newer, aliases.CHAMPION, "ann", "better"))
+    told = peter("task", "rollback", "tier")
+    assert "tier@1 is champion in place of tier@2." in told.out
+    assert told.out.endswith("peter task rollback tier@2\n")
+    again = peter("task", "rollback", "tier@2", "--json").json
+    assert (again["champion"]["version"], again["left"]) == (1, 2)
+    assert peter("task", "rollback", "tier").code == 2
 
 
 def test_a_removed_task_answers_no_more_and_keeps_its_name(peter, place: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,6 +303,8 @@ def test_a_run_that_failed_is_resumed_by_one_process_and_a_done_one_by_none(regi
     run = registry.write(lambda session: runs.start(session, "pretrain", "movies", {}, "ann"))
     failed = registry.write(lambda session: runs.fail(session, run.id, "the disk is full"))
     assert (failed.state, failed.error) == ("failed", "the disk is full")
+    late = registry.write(lambda session: runs.interrupt(session, run.id, "stopped by the user"))
+    assert (late.state, late.error) == ("failed", "the disk is full")
     again = registry.write(lambda session: runs.resume(session, run.id, "ann"))
     assert (again.state, again.ended_at, again.error) == ("running", None, None)
     with pytest.raises(InputError, match="is running"):
@@ -327,6 +330,21 @@ def test_runs_of_dead_processes_are_marked_interrupted(registry: Registry) -> No
     assert [run.id for run in registry.write(runs.interrupt_dead)] == [2]
     with registry.read() as session:
         assert [run.state for run in runs.every(session)] == ["running", "interrupted", "running"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody tells when a process began")
+def test_a_process_that_was_given_a_dead_one_s_number_does_not_keep_its_run_alive(registry: Registry) -> None:
+    def start(session: Session) -> None:
+        for _ in range(3):
+            runs.start(session, "pretrain", "movies", {}, "ann")
+        long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+        session.execute(update(Run).where(Run.id < 3).values(started_at=long_ago))
+        session.execute(update(Run).where(Run.id == 1).values(heartbeat_at=long_ago))
+
+    registry.write(start)
+    assert [run.id for run in registry.write(runs.interrupt_dead)] == [1]
+    again = registry.write(lambda session: runs.resume(session, 1, "ann"))
+    assert (again.state, registry.write(runs.interrupt_dead)) == ("running", [])
 
 
 def test_trials_of_a_run(registry: Registry) -> None:

@@ -27,7 +27,7 @@ COMMANDS = {
     "backbone.pretrain": f"backbone pretrain clicks --name other {SMALL}",
     "task.add": f"task add other --labels gender.csv {ADD}",
     "task.promote": "task promote gender@2",
-    "task.rollback": "task rollback tier",
+    "task.rollback": "task rollback tier@3",
     "task.remove": "task remove tier",
     "profile.materialize": "profile materialize --tasks tier",
     "task.export": "task export gender patch",
@@ -75,7 +75,7 @@ POINTS = [
 MIGRATING = ["db.upgrade:migrated", "db.upgrade:committed"]
 TUNING = ["tune:searched", "tune:made"]
 RESUMABLE = [point for point in POINTS if point.startswith("backbone.pretrain")]
-DONE = ["task.add:committed", "task.rollback:committed", "task.remove:committed"]  # refused when typed again
+DONE = ["task.add:committed", "task.remove:committed"]  # refused when typed again
 QUICK = [
     "data.import:stored", "task.add:registered", "task.rollback:moved", "task.import:registered",
     "user.forget:stored", "gc:removed", "db.backup:copied",
@@ -92,11 +92,13 @@ def each(points: list[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def versioned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished workspace with a second version of each task, one promoted, and objects of nobody's."""
+    """The finished workspace with more versions of each task, some promoted, and objects of nobody's."""
     place = shutil.copytree(finished, tmp_path_factory.mktemp("versioned"), dirs_exist_ok=True)
     for task in ("gender", "tier"):
         assert run(place, f"task train {task} --method bag --seed 9 --no-twin --no-promote").code == 0
-    assert run(place, "task promote tier@2").code == 0
+    assert run(place, "task train tier --method bag --seed 10 --no-twin --no-promote").code == 0
+    for version in ("tier@2", "tier@3"):
+        assert run(place, f"task promote {version}").code == 0
     assert run(place, "task export gender exported --with-labels").code == 0
     workspace = Workspace.open(url(place))
     for text in (b"nobody's", b"nor anybody's"):

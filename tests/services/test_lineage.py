@@ -145,7 +145,7 @@ def test_the_same_request_is_the_same_version(workspace: Workspace) -> None:
     assert again["report"]["version"] == 1
     with workspace.registry.read() as session:
         tier = patches.get(session, "tier")
-    request = following(workspace, tier, Change(twin=False), Silent())
+    request = following(workspace, tier, Change(twin=False))
     assert [older.reference for older in request.reads] == ["gender@1", "tier@1"]
     assert request.identity != tier.request_sha256
 
@@ -161,7 +161,7 @@ def test_what_is_read_cannot_be_removed(workspace: Workspace) -> None:
 def test_who_was_overtaken_registers_nothing(workspace: Workspace, place: Path) -> None:
     with workspace.registry.read() as session:
         tier = patches.get(session, "tier")
-    request = following(workspace, tier, Change(seed=5, twin=False), Silent())
+    request = following(workspace, tier, Change(seed=5, twin=False))
     made = trained(workspace, request, Silent())
     append(workspace, "third", place / "tier.csv")
     with pytest.raises(Busy, match="appended to the lineage meanwhile"), begun(workspace, request) as run:
@@ -172,9 +172,7 @@ def test_who_was_overtaken_registers_nothing(workspace: Workspace, place: Path) 
 def test_several_at_once_append_in_turn(workspace: Workspace, place: Path) -> None:
     with workspace.registry.read() as session:
         champions = [patches.get(session, name) for name in ("gender", "tier")]
-    requests = [
-        following(workspace, champion, Change(seed=5, twin=False), Silent()) for champion in champions
-    ]
+    requests = [following(workspace, champion, Change(seed=5, twin=False)) for champion in champions]
     documents = make_each(workspace, requests, False, None, "again", Silent())
     assert [document["report"]["version"] for document in documents] == [2, 2]
     with workspace.registry.read() as session:

@@ -107,6 +107,22 @@ def test_rolling_back_goes_back_and_not_forth(workspace: Workspace) -> None:
     assert rollback(workspace, "gender", False)["champion"]["version"] == 1
 
 
+def test_a_version_that_is_named_is_left_once(workspace: Workspace) -> None:
+    for method in ("bag", "probe"):
+        train_task(workspace, "gender", method=method, promote=False)
+    for version in (2, 3):
+        promote(workspace, f"gender@{version}", False, "")
+    with pytest.raises(InputError, match="gender@2 cannot be left: gender@3 is champion"):
+        rollback(workspace, "gender@2", False)
+    told = rollback(workspace, "gender@3", False)
+    before = table_rows(workspace.registry)
+    again = rollback(workspace, "gender@3", False)
+    assert (told["champion"]["version"], told["left"]) == (2, 3)
+    assert again == told
+    assert table_rows(workspace.registry) == before
+    assert rollback(workspace, "gender", False)["left"] == 2
+
+
 @pytest.mark.parametrize("why", ["", "rolled back"])
 def test_whatever_reason_a_promotion_gives_it_can_be_rolled_back(workspace: Workspace, why: str) -> None:
     train_task(workspace, "gender", method="bag", promote=False)

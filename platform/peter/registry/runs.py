@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -12,6 +14,8 @@ from peter.errors import InputError, UnknownName
 from peter.registry import audit
 from peter.registry.columns import utc_now
 from peter.registry.models import Run, Trial
+
+SLACK = 2.0  # seconds by which clocks may differ on when a process began
 
 
 def start(session: Session, kind: str, subject: str, params: dict[str, Any], actor: str) -> Run:
@@ -78,7 +82,7 @@ def interrupt_dead(session: Session) -> list[Run]:
     return [
         interrupt(session, run.id, f"process {run.pid} ended without a word")
         for run in session.scalars(here).all()
-        if not _alive(run.pid)
+        if not _alive(run)
     ]
 
 
@@ -112,7 +116,7 @@ def _end(
 ) -> Run:
     run = get(session, run_id)
     session.refresh(run, with_for_update=True)
-    if run.state == "done":  # its result is kept, whatever happened to its process afterwards
+    if run.state in ("done", "failed"):  # its result or its error is kept, whatever happened afterwards
         return run
     before = {"state": run.state}
     run.state, run.metrics, run.error, run.ended_at = state, metrics, error, utc_now()
@@ -125,11 +129,23 @@ def _end(
     return run
 
 
-def _alive(pid: int) -> bool:
+def _alive(run: Run) -> bool:
+    """Whether its process is there still, and not another that was given its number since."""
     try:
-        os.kill(pid, 0)
+        os.kill(run.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's process, but there
-        return True
-    return True
+        pass
+    began = _began(run.pid)
+    return began is None or began < run.heartbeat_at.timestamp() + SLACK
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds of the wall's clock; None where the system does not tell."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    since_boot = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # `starttime`, field 22 of proc_pid_stat(5)
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot

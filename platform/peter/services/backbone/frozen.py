@@ -1,7 +1,7 @@
 """A frozen backbone, read from the store and held against its hash."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from safetensors.torch import load_file
@@ -52,6 +52,10 @@ class Frozen:
             catalogue=found.catalogue if found else None,
             asked=partial(found.of_items, items) if found and items else None,
         )  # fmt: skip
+
+    def cut(self, pruned: float) -> "Frozen":
+        """As the root of a lineage that is derived from it will be, but for what that learns anew."""
+        return replace(self, root=Root.cut(self.body, pruned))
 
 
 def load(workspace: Workspace, row: models.Backbone) -> Frozen:

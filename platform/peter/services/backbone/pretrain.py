@@ -62,19 +62,24 @@ def root_of(workspace: Workspace, row: models.Backbone, pruned: float, progress:
         InputError: nothing can be learnt from its event log.
         Interrupted: stopped by a signal; the run can be resumed.
     """
-    if row.pruned:
-        return row
-    with workspace.registry.read() as session:
-        outdated = erasures.unlearnable(session)
-        grown = [other for other in backbones.every(session) if other.pruned and other.parent_id == row.id]
-    if found := [other for other in grown if other.reference not in outdated]:
-        return found[-1]
+    if known := known_root(workspace, row):
+        return known
     root = _make_backbone(workspace, Plan.root(row, pruned), progress, ALONE)
     progress.say(
         f"{root.reference} is the root of a lineage: {row.reference} with {pruned:.0%} of its weights freed "
         "and the rest trained on."
     )
     return root
+
+
+def known_root(workspace: Workspace, row: models.Backbone) -> models.Backbone | None:
+    """The root of a lineage that is there: `row` itself, or the newest that was derived from it."""
+    if row.pruned:
+        return row
+    with workspace.registry.read() as session:
+        outdated = erasures.unlearnable(session)
+        grown = [other for other in backbones.every(session) if other.pruned and other.parent_id == row.id]
+    return next((other for other in reversed(grown) if other.reference not in outdated), None)
 
 
 def _make_backbone(workspace: Workspace, plan: Plan, progress: Progress, crew: Crew) -> models.Backbone:

@@ -8,7 +8,7 @@ from peter.progress import Progress
 from peter.registry import models
 from peter.services.patch.recipes import TWIN
 from peter.services.version.batch import make_each
-from peter.services.version.train import Change, following
+from peter.services.version.train import Change, following, rooted
 from peter.services.workspace import Workspace
 
 
@@ -36,7 +36,8 @@ def fit_again(
     for champion in champions:
         change = Change(twin=TWIN not in champion.metrics["skipped"])
         try:
-            requests.append(following(workspace, champion, change, progress, row=row))
+            request = following(workspace, champion, change, row=row)
+            requests.append(rooted(workspace, request, progress))
         except InputError as error:
             made[champion.task.name] = {"name": champion.task.name, "error": str(error)}
     documents = make_each(workspace, requests, True, address, again, progress)

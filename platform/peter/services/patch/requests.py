@@ -55,6 +55,7 @@ class Request:
         seeds: int = 1,
         twin: bool = True,
         reads: Sequence[Older] | None = None,
+        draft: bool = False,
     ) -> "Request":
         """Load the backbone and join the labels with its events.
 
@@ -62,6 +63,7 @@ class Request:
             usual: what the task's outputs mean so far; kept where it holds for the labels, so that versions
                 can be compared.
             reads: the patches that it reads; None: what its method chooses of all that there are now.
+            draft: the root of a lineage is to be derived from the backbone, once nothing of this is refused.
 
         Raises:
             InputError: of the labels, or of options that do not fit the backbone.
@@ -72,6 +74,7 @@ class Request:
         check_answers(table, recipe.kind)
         schema = _schema(recipe.kind, table, usual)
         base, log = frozen.load(workspace, row), open_log(workspace, row.event_log)
+        base = base.cut(recipe.options.pruned) if draft else base
         users = prepare(base, log, table, recipe.kind, schema)
         others = cache(partial(neighbours, workspace, base, log, name))
         older = cache(partial(readable, workspace, base, name)) if reads is None else partial(tuple, reads)
@@ -89,6 +92,7 @@ class Request:
         row: models.Backbone | None = None,
         seeds: int = 1,
         twin: bool = True,
+        draft: bool = False,
     ) -> "Request":
         """A registered version's own request, with what is given in place of its own. Raises InputError."""
         table = table or LabelTable.decode(workspace.objects.read(patch.label_set.sha256))
@@ -100,7 +104,7 @@ class Request:
         recipe = recipe or Recipe.of(patch)
         usual = patch.config["schema"] if recipe.kind == Recipe.of(patch).kind else None
         row = row or patch.backbone
-        return cls.read(workspace, patch.task.name, table, row, recipe, usual, seeds, twin)
+        return cls.read(workspace, patch.task.name, table, row, recipe, usual, seeds, twin, draft=draft)
 
     @property
     def kind(self) -> TaskKind:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from peter import faults
 from peter.errors import InputError
-from peter.registry import aliases, models, patches, tasks
+from peter.registry import aliases, models, patches, references, tasks
 from peter.services.task.tasks import show_task
 from peter.services.workspace import Workspace
 
@@ -40,24 +40,48 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
     return show_task(workspace, task.name)
 
 
-def rollback(workspace: Workspace, name: str, force: bool) -> dict[str, Any]:
-    """Give `champion` back to the version that held it before; the task's document.
+def rollback(workspace: Workspace, reference: str, force: bool) -> dict[str, Any]:
+    """Give `champion` back to the version that held it before.
+
+    Args:
+        reference: `gender@3`, the version to leave, which changes nothing where it was rolled back before; or
+            `gender`, whichever leads now.
+
+    Returns:
+        The task's document, with the version that was `left`.
 
     Raises:
-        InputError: no version held it before.
+        InputError: no version held it before, or the one to leave does not.
         NotOwner: somebody else's task, and no `force`.
     """
 
-    def move(session: Session) -> None:
-        task = tasks.hold(session, tasks.get(session, name))  # nobody may promote while we look back
+    def move(session: Session) -> models.Patch:
+        task = tasks.get(session, references.parse(reference).name)
+        task = tasks.hold(session, task)  # nobody may promote while we look back
         tasks.authorise(task, workspace.actor, force)
-        patch = patches.get(session, f"{name}@{_before(session, task)}")
-        aliases.move(session, patch, aliases.CHAMPION, workspace.actor, ROLLED_BACK)
+        left, champion = patches.get(session, reference), patches.get(session, task.name)
+        if left.version == champion.version:
+            patch = patches.get(session, f"{task.name}@{_before(session, task)}")
+            aliases.move(session, patch, aliases.CHAMPION, workspace.actor, ROLLED_BACK)
+        else:
+            _require_rolled_back(session, left, champion)
         faults.reach("task.rollback:moved")
+        return left
 
-    workspace.registry.write(move)
+    left = workspace.registry.write(move)
     faults.reach("task.rollback:committed")
-    return show_task(workspace, name)
+    return {**show_task(workspace, left.task.name), "left": left.version}
+
+
+def _require_rolled_back(session: Session, left: models.Patch, champion: models.Patch) -> None:
+    """Raises InputError for a version that never led, or was not left by a rollback."""
+    moves = aliases.history(session, left.task)
+    ends = [row for row in moves if (row.alias, row.from_version) == (aliases.CHAMPION, left.version)]
+    if not ends or ends[-1].why != ROLLED_BACK:
+        raise InputError(
+            f"{left.reference} cannot be left: {champion.reference} is champion; see `peter task versions "
+            f"{left.task.name}`."
+        )
 
 
 def _before(session: Session, task: models.Task) -> int:
@@ -71,6 +95,7 @@ def _before(session: Session, task: models.Task) -> int:
                 held.append(row.to_version)
     if len(held) < 2:
         raise InputError(
-            f"No other version of {task.name!r} was champion before; see `peter task versions {task.name}`."
+            f"No other version of {task.name!r} was champion before {task.name}@{held[-1]}; see `peter task "
+            f"versions {task.name}`, or name the version to leave, `peter task rollback {task.name}@VERSION`."
         )
     return held[-2]

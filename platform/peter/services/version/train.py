@@ -13,7 +13,7 @@ from peter.errors import InputError, NameTaken
 from peter.methods import method as method_of
 from peter.progress import Progress
 from peter.registry import aliases, backbones, models, names, patches, tasks
-from peter.services.backbone.pretrain import root_of
+from peter.services.backbone.pretrain import known_root, root_of
 from peter.services.patch import warm_start
 from peter.services.patch.recipes import DEFAULT_METHOD, Recipe, seeds
 from peter.services.patch.requests import Request
@@ -67,9 +67,10 @@ def add_tasks(
         NameTaken: a task exists and has a champion; likewise.
     """
     requests = [
-        _first(workspace, name, labels, column, kind_name, backbone, change, force, progress)
+        _first(workspace, name, labels, column, kind_name, backbone, change, force)
         for name, labels in files.items()
     ]
+    requests = [rooted(workspace, request, progress) for request in requests]
     _begin(workspace, requests, told)
     again = f"peter task add {' '.join(files)} .."
     return {"tasks": make_each(workspace, requests, True, address, again, progress)}
@@ -84,7 +85,6 @@ def _first(
     backbone: str | None,
     change: Change,
     force: bool,
-    progress: Progress,
 ) -> Request:
     """The request for a task's first version. Raises InputError, NameTaken."""
     how = change.method or DEFAULT_METHOD
@@ -95,8 +95,9 @@ def _first(
         if begun := _unfinished(session, name):
             tasks.authorise(begun, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else backbones.only(session)
-    row = _ground(workspace, row, recipe, progress)
-    request = Request.read(workspace, name, table, row, recipe, seeds=change.seeds or 1, twin=change.twin)
+    row = _ground(workspace, row, recipe)
+    count, draft = change.seeds or 1, _awaits_root(row, recipe)
+    request = Request.read(workspace, name, table, row, recipe, seeds=count, twin=change.twin, draft=draft)
     return warm_start.begin(workspace, request, change.warm) if change.warm else request
 
 
@@ -150,7 +151,8 @@ def train_tasks(
             tasks.authorise(patch.task, workspace.actor, force)
         row = backbones.get(session, backbone) if backbone else None
     table = read_labels(labels, column) if labels else None
-    requests = [following(workspace, champion, change, progress, table, row) for champion in champions]
+    requests = [following(workspace, champion, change, table, row) for champion in champions]
+    requests = [rooted(workspace, request, progress) for request in requests]
     again = "peter task train --all .."
     return {"tasks": make_each(workspace, requests, promote, address, again, progress)}
 
@@ -159,22 +161,32 @@ def following(
     workspace: Workspace,
     champion: models.Patch,
     change: Change,
-    progress: Progress,
     table: LabelTable | None = None,
     row: models.Backbone | None = None,
 ) -> Request:
-    """The request for the version after `champion`. Raises InputError."""
+    """The request for the version after `champion`, to be `rooted`. Raises InputError."""
     _require_deployable(champion.task.name, change.method or champion.method)
     recipe = Recipe.after(champion, change.method, change.settings, change.seed)
-    row = _ground(workspace, row or champion.backbone, recipe, progress)
-    count = change.seeds or seeds(champion.metrics)
-    request = Request.after(workspace, champion, table, recipe, row, count, change.twin)
+    row = _ground(workspace, row or champion.backbone, recipe)
+    count, draft = change.seeds or seeds(champion.metrics), _awaits_root(row, recipe)
+    request = Request.after(workspace, champion, table, recipe, row, count, change.twin, draft)
     return warm_start.as_before(workspace, request, champion)
 
 
-def _ground(
-    workspace: Workspace, row: models.Backbone, recipe: Recipe, progress: Progress
-) -> models.Backbone:
+def rooted(workspace: Workspace, request: Request, progress: Progress) -> Request:
+    """The request itself, or for one that is a draft that on the root which is derived for it now."""
+    with workspace.registry.read() as session:
+        row = backbones.get(session, request.base.reference)
+    if not _awaits_root(row, request.recipe):
+        return request
+    root = root_of(workspace, row, request.recipe.options.pruned, progress)
+    return Request.read(
+        workspace, request.name, request.table, root, request.recipe, request.schema, request.seeds,
+        request.twin,
+    )  # fmt: skip
+
+
+def _ground(workspace: Workspace, row: models.Backbone, recipe: Recipe) -> models.Backbone:
     """That backbone, or the root of the lineage on it for a method that appends to one. Raises InputError."""
     if not method_of(recipe.method).rooted:
         return row
@@ -183,7 +195,12 @@ def _ground(
             f"Method {recipe.method} with deep=off owns nothing of a backbone; "
             "give --method peter, or deep=on."
         )
-    return root_of(workspace, row, recipe.options.pruned, progress)
+    return known_root(workspace, row) or row
+
+
+def _awaits_root(row: models.Backbone, recipe: Recipe) -> bool:
+    """Whether the method appends to a lineage, and the backbone is not the root of one."""
+    return method_of(recipe.method).rooted and not row.pruned
 
 
 def _require_deployable(name: str, method: str) -> None:
