@@ -10,9 +10,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from processes import peter, started, wait_for, workers
-from small_workspace import LATER, everything, train_task
+from small_workspace import LATER, everything, table_rows, train_task
 
+from peter.errors import InputError
 from peter.progress import Silent
+from peter.registry import event_logs
 from peter.services.event_log.events import append_events
 from peter.services.profile import scoring
 from peter.services.profile.materialize import materialize
@@ -36,6 +38,14 @@ def test_where_nothing_happened_nothing_is_computed(workspace: Workspace) -> Non
     for task in first:
         assert (first[task]["computed"], second[task]["computed"]) == (USERS, 0)
         assert {**second[task], "computed": USERS} == first[task]
+
+
+def test_where_nobody_is_left_it_says_so(workspace: Workspace) -> None:
+    workspace.registry.write(lambda session: setattr(event_logs.get(session, "clicks"), "users", 0))
+    before = table_rows(workspace.registry)
+    with pytest.raises(InputError, match=r"Everybody in clicks@1 was forgotten; append events of others"):
+        again(workspace)
+    assert table_rows(workspace.registry) == before
 
 
 def test_a_new_champion_is_computed_alone(workspace: Workspace) -> None:
