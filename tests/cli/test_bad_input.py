@@ -146,6 +146,7 @@ WORDS = {
     "no task to score": (["profile", "materialize", "--tasks", "gender,nosuch"], "known: gender, tier"),
     "no name to score": (["profile", "materialize", "--tasks", ""], "'' is not a reference"),
     "another ending": (["profile", "export", "profiles.xlsx"], "neither .parquet nor .csv"),
+    "a folder in its place": (["profile", "export", "folder.parquet"], "is a directory; name a file"),
     "a folder that is not there": (["profile", "export", "nosuch/x.csv"], "choose another place"),
     "no such demo": (
         ["demo", "--data", "nosuch"],
@@ -239,6 +240,7 @@ def test_no_lineage_is_begun_for_what_cannot_be_learnt(refused, place: Path) -> 
 @pytest.mark.parametrize(("words", "said"), WORDS.values(), ids=WORDS)
 def test_words_that_fit_nothing(refused, place: Path, words: list[str], said: str) -> None:
     (place / "events.xlsx").touch()
+    (place / "folder.parquet").mkdir()
     assert said in refused(*words)
 
 

@@ -10,10 +10,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from processes import peter, started, wait_for, workers
-from small_workspace import LATER, everything, train_task
+from small_workspace import LATER, everything, table_rows, train_task
 
+from peter.errors import InputError
 from peter.progress import Silent
-from peter.registry import models
+from peter.registry import event_logs, models
 from peter.services.backbone import frozen
 from peter.services.event_log.events import append_events
 from peter.services.profile import scoring
@@ -59,6 +60,14 @@ def test_a_backbone_is_opened_once_and_no_object_within_a_transaction(
     monkeypatch.setattr(frozen, "load", once)
     assert set(again(workspace)) == {"gender", "tier"}
     assert opened == ["clicks@1"]
+
+
+def test_where_nobody_is_left_it_says_so(workspace: Workspace) -> None:
+    workspace.registry.write(lambda session: setattr(event_logs.get(session, "clicks"), "users", 0))
+    before = table_rows(workspace.registry)
+    with pytest.raises(InputError, match=r"Everybody in clicks@1 was forgotten; append events of others"):
+        again(workspace)
+    assert table_rows(workspace.registry) == before
 
 
 def test_a_new_champion_is_computed_alone(workspace: Workspace) -> None:

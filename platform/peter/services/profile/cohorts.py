@@ -49,10 +49,12 @@ def export(workspace: Workspace, path: Path) -> dict[str, Any]:
     """Write all answers to a Parquet or CSV file, one row for each user and task.
 
     Raises:
-        InputError: another ending, or nothing was materialised.
+        InputError: another ending, a directory, or nothing was materialised.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} ends in neither .parquet nor .csv; choose one of them.")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; name a file.")
     partial = path.with_name(f".{path.name}.partial")
     with _views(workspace, _tables(workspace), writable=partial) as database:
         source = _SPREADSHEET_SAFE if path.suffix == ".csv" else f"SELECT * FROM {LONG}"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from peter import faults
+from peter.errors import InputError
 from peter.progress import Progress
 from peter.registry import aliases, erasures, event_logs, models, patches, profiles, runs
 from peter.registry.columns import utc_now
@@ -68,7 +69,7 @@ def materialize(
 
     Raises:
         UnknownName: no such task, or it has no champion.
-        InputError: no task has one.
+        InputError: no task has one, or everybody in a log was forgotten.
         Busy: a user is being forgotten, or was meanwhile.
     """
     with workspace.registry.read() as session:
@@ -76,6 +77,7 @@ def materialize(
         champions = named or aliases.require_champions(session)
         tables = profiles.newest(session) if incremental else {}
         asked = [_asked(session, workspace, patch, tables.get(patch.id)) for patch in champions]
+    _require_users(asked)
     openings = _opened(workspace, champions)
     asked = _counted(workspace, openings, asked)
     params = {"tasks": [patch.task.name for patch in champions], "incremental": incremental}
@@ -117,6 +119,15 @@ def _counted(workspace: Workspace, openings: Openings, asked: Sequence[_Table]) 
         for base, table in bases.items()
     }
     return [replace(table, covered=covered[table.patch.backbone_id]) for table in asked]
+
+
+def _require_users(asked: Sequence[_Table]) -> None:
+    """Raises InputError where there is nobody to answer for."""
+    if empty := next((table.log for table in asked if not table.log.users), None):
+        raise InputError(
+            f"Everybody in {empty.reference} was forgotten; append events of others by `peter data append "
+            f"{empty.name} FILE`."
+        )
 
 
 def _scores(
