@@ -235,4 +235,4 @@ def _drawn_migrated(document: Document) -> Drawing:
 
 def _drawn_pretrained(document: Document) -> Drawing:
     yield from _drawn_backbone(document)
-    yield "Next: peter task add NAME --labels FILE"
+    yield f"Next: peter task add NAME --labels FILE --backbone {document['name']}@{document['version']}"

@@ -29,6 +29,8 @@ def test_views_and_attention_are_told_and_the_head_is_gone(peter, views: dict[st
     assert {"loss", "hit@5", "deviation", "rank"} <= set(views["metrics"]["valid"])
     again = peter("backbone", "pretrain", "clicks", "--name", "views", *VIEWS, "--json")
     assert again.json == views
+    page = peter("backbone", "pretrain", "clicks", "--name", "views", *VIEWS).out
+    assert page.endswith("Next: peter task add NAME --labels FILE --backbone views@1\n")
     shown = peter("backbone", "show", "views")
     assert "deviation" in shown.out
     assert "sasrec" in shown.out
