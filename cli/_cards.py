@@ -63,10 +63,11 @@ def _known(answer: Document) -> int:
 
 
 def _opened(gates: Sequence[float] | None) -> str | None:
-    """`blocks 0 3 of 8`, or a share of each where they are open in part."""
+    """`2 of 8 blocks: 0 3`, or a share of each where they are open in part."""
     if gates is None:
         return None
     if any(gate not in (0, 1) for gate in gates):
         return " ".join(f"{gate:.0%}" for gate in gates)
-    opened = " ".join(str(block) for block, gate in enumerate(gates) if gate)
-    return f"blocks {opened or '-'} of {len(gates)}"
+    opened = [str(block) for block, gate in enumerate(gates) if gate]
+    named = f": {' '.join(opened)}" if opened else ""
+    return f"{len(opened)} of {len(gates)} blocks{named}"

@@ -243,8 +243,8 @@ def test_gates_are_told_with_what_choosing_gained():
 @pytest.mark.parametrize(
     ("gates", "said"),
     [
-        ([1.0, 0.0, 1.0], "blocks 0 2 of 3"),
-        ([0.0, 0.0], "blocks - of 2"),
+        ([1.0, 0.0, 1.0], "2 of 3 blocks: 0 2"),
+        ([0.0, 0.0], "0 of 2 blocks"),
         ([0.25, 1.0], "25% 100%"),
         (None, None),
     ],
