@@ -180,8 +180,8 @@ def test_a_card_shows_every_task_and_obeys_no_escape():
     page = _drawn(_cards.card({"user_id": "4\x1b[2J", "events": 1200, "tasks": {"occupation": answer}}))
     assert "\x1b" not in page
     for word in (
-        "occupation@3", "administrator", "observed, in sample", "[bold]F", "83%", "1,200 events",
-        "on movies@1 · as of 2026-01-02",
+        "occupation@3", "administrator", "observed, in sample", "[bold]F", "predicted p", "83%",
+        "1,200 events", "on movies@1 · as of 2026-01-02",
     ):  # fmt: skip
         assert word in page
 
