@@ -173,7 +173,9 @@ def _drawn_list(document: Document) -> Drawing:
 
 def _drawn_backbone(document: Document) -> Drawing:
     apart = ("metrics", "collapsed", "read_by", "capacity")
-    yield facts({name: value for name, value in document.items() if name not in apart and value != {}})
+    features = ", ".join(f"{name} ({width} numbers)" for name, width in document["features"].items())
+    told = {**document, "features": features}
+    yield facts({name: value for name, value in told.items() if name not in apart and value not in ("", {})})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],
