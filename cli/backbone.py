@@ -24,6 +24,7 @@ from ._output import Document, Drawing, facts, minute, show, table
 from ._tree import drawn_tree
 
 BAR, WIDTH = "█", 40
+ABSENT = {"sasrec": ("kernel", "dilations")}  # settings that an architecture does not have
 
 app = noun("Pre-train backbones and look at them.")
 
@@ -174,7 +175,9 @@ def _drawn_list(document: Document) -> Drawing:
 def _drawn_backbone(document: Document) -> Drawing:
     apart = ("metrics", "collapsed", "read_by", "capacity")
     features = ", ".join(f"{name} ({width} numbers)" for name, width in document["features"].items())
-    told = {**document, "features": features}
+    absent = ABSENT.get(document["architecture"]["architecture"], ())
+    shape = {name: value for name, value in document["architecture"].items() if name not in absent}
+    told = {**document, "features": features, "architecture": shape}
     yield facts({name: value for name, value in told.items() if name not in apart and value not in ("", {})})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
