@@ -56,6 +56,17 @@ def trained(document: Document) -> Drawing:
     yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
 
 
+def promoted(document: Document) -> Drawing:
+    """What became of the champion, the task, and the words that take it back."""
+    name, version, left = document["name"], document["champion"]["version"], document["left"]
+    reference, moved = f"{document['name']}@{version}", left not in (None, version)
+    was = f"; it was {name}@{left}" if moved else " already" if left else ""
+    yield f"{reference} is the champion{was}."
+    yield from task({key: value for key, value in document.items() if key != "left"})
+    if moved:
+        yield f"Next: peter task rollback {reference}, to take it back."
+
+
 def rolled_back(document: Document) -> Drawing:
     """The task, and the words that leave the same version however often they are typed."""
     name, left = document["name"], f"{document['name']}@{document['left']}"
