@@ -51,9 +51,11 @@ def trained(document: Document) -> Drawing:
     report = document["report"]
     yield from metric_table({document["name"]: report})
     yield from seed_table(report)
+    reference = f"{document['name']}@{report['version']}"
     outcome = "is champion" if report["promoted"] else "stays a candidate"
-    yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
-    yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
+    yield f"{reference} {outcome}: {report['reason']}."
+    promotion = f"task promote {reference}, to make it champion all the same"
+    yield f"Next: peter {'profile get USER' if report['promoted'] else promotion}"
 
 
 def promoted(document: Document) -> Drawing:
