@@ -14,7 +14,7 @@ def card(user: Document) -> "RenderableType":
     from rich.panel import Panel
 
     given = user["tasks"].values()
-    columns = ["patch", "value", "source", "predicted", "probability"]
+    columns = ["patch", "value", "source", "predicted", "predicted p"]
     if any(_known(answer) < answer["events"] for answer in given):
         columns.append("events known")
     columns += [extra for extra in ("details", "gates") if any(extra in answer for answer in given)]
@@ -22,7 +22,7 @@ def card(user: Document) -> "RenderableType":
     answers = table(
         columns,
         ([row[column] for column in columns] for row in cells),
-        right=["probability", "events known"],
+        right=["predicted p", "events known"],
     )
     backbones = ", ".join(dict.fromkeys(answer["backbone"] for answer in given))
     days = ", ".join(sorted({answer["as_of"][:10] for answer in given}))
@@ -50,7 +50,7 @@ def _cells(task: str, answer: Document) -> dict[str, Any]:
         "value": answer["value"],
         "source": answer["source"] + (", in sample" if answer["in_sample"] else ""),
         "predicted": answer["predicted"],
-        "probability": None if chance is None else f"{chance:.0%}",
+        "predicted p": None if chance is None else f"{chance:.0%}",
         "events known": f"{_known(answer):,} of {answer['events']:,}",
         "details": answer.get("details"),
         "gates": _opened(answer.get("gates")),
@@ -63,10 +63,11 @@ def _known(answer: Document) -> int:
 
 
 def _opened(gates: Sequence[float] | None) -> str | None:
-    """`blocks 0 3 of 8`, or a share of each where they are open in part."""
+    """`2 of 8 blocks: 0 3`, or a share of each where they are open in part."""
     if gates is None:
         return None
     if any(gate not in (0, 1) for gate in gates):
         return " ".join(f"{gate:.0%}" for gate in gates)
-    opened = " ".join(str(block) for block, gate in enumerate(gates) if gate)
-    return f"blocks {opened or '-'} of {len(gates)}"
+    opened = [str(block) for block, gate in enumerate(gates) if gate]
+    named = f": {' '.join(opened)}" if opened else ""
+    return f"{len(opened)} of {len(gates)} blocks{named}"

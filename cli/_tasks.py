@@ -51,9 +51,22 @@ def trained(document: Document) -> Drawing:
     report = document["report"]
     yield from metric_table({document["name"]: report})
     yield from seed_table(report)
+    reference = f"{document['name']}@{report['version']}"
     outcome = "is champion" if report["promoted"] else "stays a candidate"
-    yield f"{document['name']}@{report['version']} {outcome}: {report['reason']}."
-    yield f"Next: peter {'profile get USER' if report['promoted'] else 'task versions ' + document['name']}"
+    yield f"{reference} {outcome}: {report['reason']}."
+    promotion = f"task promote {reference}, to make it champion all the same"
+    yield f"Next: peter {'profile get USER' if report['promoted'] else promotion}"
+
+
+def promoted(document: Document) -> Drawing:
+    """What became of the champion, the task, and the words that take it back."""
+    name, version, left = document["name"], document["champion"]["version"], document["left"]
+    reference, moved = f"{document['name']}@{version}", left not in (None, version)
+    was = f"; it was {name}@{left}" if moved else " already" if left else ""
+    yield f"{reference} is the champion{was}."
+    yield from task({key: value for key, value in document.items() if key != "left"})
+    if moved:
+        yield f"Next: peter task rollback {reference}, to take it back."
 
 
 def rolled_back(document: Document) -> Drawing:

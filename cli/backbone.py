@@ -24,6 +24,7 @@ from ._output import Document, Drawing, facts, minute, show, table
 from ._tree import drawn_tree
 
 BAR, WIDTH = "█", 40
+ABSENT = {"sasrec": ("kernel", "dilations")}  # settings that an architecture does not have
 
 app = noun("Pre-train backbones and look at them.")
 
@@ -173,7 +174,11 @@ def _drawn_list(document: Document) -> Drawing:
 
 def _drawn_backbone(document: Document) -> Drawing:
     apart = ("metrics", "collapsed", "read_by", "capacity")
-    yield facts({name: value for name, value in document.items() if name not in apart and value != {}})
+    features = ", ".join(f"{name} ({width} numbers)" for name, width in document["features"].items())
+    absent = ABSENT.get(document["architecture"]["architecture"], ())
+    shape = {name: value for name, value in document["architecture"].items() if name not in absent}
+    told = {**document, "features": features, "architecture": shape}
+    yield facts({name: value for name, value in told.items() if name not in apart and value not in ("", {})})
     valid, test = document["metrics"]["valid"], document["metrics"]["test"]
     yield table(
         ["metric", "validation users", "test users"],
@@ -235,4 +240,4 @@ def _drawn_migrated(document: Document) -> Drawing:
 
 def _drawn_pretrained(document: Document) -> Drawing:
     yield from _drawn_backbone(document)
-    yield "Next: peter task add NAME --labels FILE"
+    yield f"Next: peter task add NAME --labels FILE --backbone {document['name']}@{document['version']}"

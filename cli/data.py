@@ -1,5 +1,6 @@
 """`peter data`: event logs, what users did."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -133,6 +134,8 @@ def _drawn_list(document: Document) -> Drawing:
 def _drawn_log(log: Document) -> Drawing:
     moments = {name: _moment(log[name], log["time_unit"]) for name in ("first_at", "last_at")}
     report = {**log["report"], "files": len(log["report"].get("files", ()))}
+    if told := report.get("items"):
+        report["items"] = {**told, "described": f"{told['described']:,} of {log['items']:,}"}
     coverage = {row["backbone"]: _known(row, log["events"]) for row in log["coverage"]}
     yield facts({**log, **moments, "report": report, "coverage": coverage})
     told = {"event_log": f"{log['name']}@{log['version']}", "events": log["events"]}
@@ -141,12 +144,25 @@ def _drawn_log(log: Document) -> Drawing:
 
 def _drawn_import(log: Document) -> Drawing:
     yield from _drawn_log(log)
+    yield from _sparse(log)
     yield f"Next: peter backbone pretrain {log['name']}"
 
 
 def _drawn_append(log: Document) -> Drawing:
     yield from _drawn_log(log)
+    yield from _sparse(log)
     yield "Next: peter profile materialize, so that stored answers know of it, too."
+
+
+def _sparse(log: Document) -> Iterator[str]:
+    """What it means that the item table describes fewer than half of the items."""
+    told, items = log["report"].get("items"), log["items"]
+    if told and 2 * told["described"] < items:
+        yield (
+            f"Of {items - told['described']:,} of {items:,} items nothing is known: --objective "
+            "item-feature reads all of these as unknown, and --method relearn knows at most what a task's "
+            f"labels teach it of each; describe them with `peter data append {log['name']} --items FILE`."
+        )
 
 
 def _known(row: Document, events: int) -> str:

@@ -263,7 +263,7 @@ def promote_(
     """Make a version the champion."""
     from peter.services.promotion import promote
 
-    show(promote.promote(open_workspace(registry, store), version, force, why), json, _tasks.task)
+    show(promote.promote(open_workspace(registry, store), version, force, why), json, _tasks.promoted)
 
 
 @app.command(epilog="Example: peter task rollback gender@3")

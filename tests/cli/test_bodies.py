@@ -29,9 +29,13 @@ def test_views_and_attention_are_told_and_the_head_is_gone(peter, views: dict[st
     assert {"loss", "hit@5", "deviation", "rank"} <= set(views["metrics"]["valid"])
     again = peter("backbone", "pretrain", "clicks", "--name", "views", *VIEWS, "--json")
     assert again.json == views
+    page = peter("backbone", "pretrain", "clicks", "--name", "views", *VIEWS).out
+    assert page.endswith("Next: peter task add NAME --labels FILE --backbone views@1\n")
     shown = peter("backbone", "show", "views")
     assert "deviation" in shown.out
     assert "sasrec" in shown.out
+    assert "kernel" not in shown.out
+    assert "kernel 3, dilations 1, 4" in " ".join(peter("backbone", "show", "clicks").out.split())
 
 
 def test_what_was_asked_for_before_there_was_a_choice_is_the_same_request(peter, views) -> None:

@@ -46,8 +46,19 @@ def test_an_import_keeps_what_is_known_of_items(data, tmp_path):
     assert data("show", "shop", "--json").json == made.json
     assert known(tmp_path, "shop") == [("a", "Apples", 1.5), ("b", "Bread", None), ("new", "Not sold yet", 3)]
     drawn = " ".join(data("show", "shop").out.split())
-    assert "report items described 2" in drawn
+    assert "report items described 2 of 2" in drawn
     assert "report items columns price kind number, items 2" in drawn
+
+
+def test_a_table_of_few_items_is_told_to_be_one(data, tmp_path):
+    for more, few in (("x,c,8\n", False), ("x,c,8\nx,d,9\nx,e,10\n", True)):
+        (tmp_path / "events.csv").write_text(EVENTS + more)
+        drawn = " ".join(data(*IMPORT, "--items", "items.csv").out.split())
+        assert ("Of 3 of 5 items nothing is known: --objective item-feature reads all" in drawn) == few
+        assert ("describe them with `peter data append shop --items FILE`." in drawn) == few
+    assert "report items described 2 of 5" in drawn
+    (tmp_path / "newer.csv").write_text("item_id,title,price\nc,Cream,1\n")
+    assert "nothing is known" not in data("append", "shop", "--items", "newer.csv").out
 
 
 def test_the_same_data_gives_the_version_it_made_before(described):

@@ -28,4 +28,4 @@ def test_the_report_and_the_profile_tell_which_blocks_were_opened(peter, place) 
         assert card["tasks"]["gender"]["gates"] is None
         for task, answer in before["tasks"].items():
             assert {key: card["tasks"][task][key] for key in answer} | {"as_of": answer["as_of"]} == answer
-    assert f"of {BLOCKS}" in peter("profile", "get", "007", "--explain").out
+    assert f"of {BLOCKS} blocks" in peter("profile", "get", "007", "--explain").out

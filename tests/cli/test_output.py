@@ -180,8 +180,8 @@ def test_a_card_shows_every_task_and_obeys_no_escape():
     page = _drawn(_cards.card({"user_id": "4\x1b[2J", "events": 1200, "tasks": {"occupation": answer}}))
     assert "\x1b" not in page
     for word in (
-        "occupation@3", "administrator", "observed, in sample", "[bold]F", "83%", "1,200 events",
-        "on movies@1 · as of 2026-01-02",
+        "occupation@3", "administrator", "observed, in sample", "[bold]F", "predicted p", "83%",
+        "1,200 events", "on movies@1 · as of 2026-01-02",
     ):  # fmt: skip
         assert word in page
 
@@ -243,8 +243,8 @@ def test_gates_are_told_with_what_choosing_gained():
 @pytest.mark.parametrize(
     ("gates", "said"),
     [
-        ([1.0, 0.0, 1.0], "blocks 0 2 of 3"),
-        ([0.0, 0.0], "blocks - of 2"),
+        ([1.0, 0.0, 1.0], "2 of 3 blocks: 0 2"),
+        ([0.0, 0.0], "0 of 2 blocks"),
         ([0.25, 1.0], "25% 100%"),
         (None, None),
     ],

@@ -35,7 +35,7 @@ def test_newer_items_are_answered_for_by_what_is_known_of_them(peter, shop: Path
     assert (made["objective"], made["config"]["experts"]) == ("item-feature", 2)
     assert (made["features"]["number"], made["features"]["vector0"]) == (encodings.BUMPS, 3)
     page = " ".join(peter("backbone", "show", "shop").out.split())
-    assert "features number 16, text " in page
+    assert "features number (16 numbers), text (" in page
     for method in ("relearn", "bag"):
         done = peter("task", "add", f"by_{method}", "--labels", "gender.csv", "--method", method, *ADD)
         assert done.code == 0, done.err

@@ -51,13 +51,14 @@ def test_where_the_neural_part_adds_nothing_that_is_said(peter, place: Path) -> 
 
 
 def test_a_twin_that_was_skipped_is_reported_as_such(peter, place: Path) -> None:
-    words = ["task", "train", "gender", "--method", "bag", "--no-twin"]
+    words = ["task", "train", "gender", "--method", "bag", "--no-twin", "--no-promote"]
     made = peter(*words, "--json").json["report"]
     assert made["metrics"]["skipped"] == ["scratch"]
     assert set(made["metrics"]["baselines"]) == {"gender@1", "probe", "majority"}
     assert made["reason"].endswith("; its from-scratch twin was not compared")
     page = " ".join(peter(*words).out.split())
     assert "The twin scratch of gender@2 was skipped (--no-twin)" in page
+    assert page.endswith("Next: peter task promote gender@2, to make it champion all the same")
     assert "neural part" not in page
 
 

@@ -37,6 +37,20 @@ def test_a_backup_answers_in_the_registrys_place(peter, place: Path) -> None:
     assert peter("db", "backup", "copy.db").code == 2  # never over a file that is there
 
 
+def test_a_promotion_says_what_it_did_and_how_it_is_taken_back(peter, workspace) -> None:
+    with workspace.registry.read() as session:
+        weights = workspace.objects.path(patches.get(session, "tier").weights_sha256)
+    another_version(workspace, "tier", weights.read_bytes())
+    told = peter("task", "promote", "tier@2").out
+    assert told.startswith("tier@2 is the champion; it was tier@1.\n")
+    assert told.endswith("Next: peter task rollback tier@2, to take it back.\n")
+    again = peter("task", "promote", "tier@2").out
+    assert again.startswith("tier@2 is the champion already.\n")
+    assert "Next:" not in again
+    assert peter("task", "rollback", "tier@2", "--json").json["left"] == 2
+    assert peter("task", "promote", "tier@2", "--json").json["left"] == 1
+
+
 def test_a_rollback_says_how_it_can_be_typed_again(peter, workspace) -> None:
     newer = another_version(workspace, "tier")
     workspace.registry.write(lambda session: aliases.move(session, newer, aliases.CHAMPION, "ann", "better"))

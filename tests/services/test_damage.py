@@ -15,6 +15,7 @@ from peter.registry import aliases, event_logs, patches, profiles
 from peter.registry.directory import DirectoryStore
 from peter.registry.objects import place as place_of
 from peter.services.integrity.verify import verify
+from peter.services.patch import patch_objects
 from peter.services.profile.materialize import materialize
 from peter.services.workspace import Workspace
 
@@ -151,7 +152,7 @@ ROWS = {
     ),
     "options": (
         "UPDATE patch SET config = json_remove(config, '$.schema') WHERE id = 1",
-        ["config of patch gender@1 is not", "gender@1 cannot be made from its row and its object"],
+        ["config of patch gender@1 is not", "peter cannot open gender@1 (unexpected KeyError)"],
     ),
     "the backbone that it was made for": (
         "UPDATE patch SET config = json_set(config, '$.adapter.base_model_sha256', 'ab') WHERE id = 1",
@@ -246,6 +247,20 @@ def test_an_edited_row_is_named_and_not_believed(
     assert any(said[0] in problem for problem in found(workspace, quick=True)["problems"])
     assert found(workspace, copies=[copy])["problems"] == problems
     assert not (workspace.root / "quarantine").exists()
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_registry(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError("module 'torch' has no attribute 'load'")
+
+    monkeypatch.setattr(patch_objects, "load", broken)
+    problems = found(workspace)["problems"]
+    for problem, name in zip(problems, ("gender@1", "tier@1"), strict=True):
+        assert f"peter cannot open {name} (unexpected AttributeError)" in problem
+        assert "pip install" in problem
+        assert "restore" not in problem
 
 
 def test_an_alias_that_was_moved_behind_the_record_is_put_back(workspace: Workspace, place: Path) -> None:

@@ -78,6 +78,9 @@ def test_a_first_version_is_promoted_and_flagged_where_a_baseline_is_better() ->
     assert found.below == ("bag",)
     assert found.reason.startswith("the first version, though below bag (log_loss gain -")
     assert found.reason.endswith(") on 2000 validation users")
+    unsure = verdict(40, 1.5, None, bag=9.0, probe=2.0).reason
+    assert unsure.startswith("the first version, though below bag (log_loss gain -")
+    assert ") and perhaps by chance below probe (log_loss gain -" in unsure
     good = verdict(2000, 2.0, None, bag=1.0, majority=0.0)
     assert (good.promote, good.reason, good.below) == (True, "the first version", ())
 

@@ -148,10 +148,18 @@ def recheck(workspace: Workspace, patches: list[models.Patch]) -> Iterator[tuple
         except PeterError as error:
             yield row, str(error)
         except Exception as error:  # noqa: BLE001 - an edited row may break whatever reads it
-            reason = f"{row.reference} cannot be made from its row and its object ({kept(error)})"
-            yield row, f"{reason}; {RESTORE}"
+            yield row, _unopened(row.reference, error)
         else:
             yield row, None
+
+
+def _unopened(reference: str, error: Exception) -> str:
+    """Not that the row or its object was changed, which the audit and hashes would tell, too."""
+    return (
+        f"This installation of peter cannot open {reference} ({kept(error)}); where `peter verify` finds "
+        "nothing that was changed, install peter again, `pip install -c constraints.txt .`, or the version "
+        "that you had before."
+    )
 
 
 def others(workspace: Workspace, changing: str) -> list[models.Patch]:

@@ -66,8 +66,8 @@ def judge(
     metric, count = setting.kind.primary, len(users.targets)
     if champion is None:
         below = tuple(name for name, gain in gains.items() if gain["value"] < 0)
-        listed = " and ".join(f"{name} ({_told(metric, gains[name])})" for name in below)
-        flag = f", though below {listed} on {count} validation users" if below else ""
+        listed = " and ".join(_below(metric, name, gains[name]) for name in below)
+        flag = f", though {listed} on {count} validation users" if below else ""
         return Verdict(True, f"the first version{flag}", metric, gains, below)
     floors = {**({champion: champion} if moved else {}), **floors}
     named = {floors[name]: gain for name, gain in gains.items() if name in floors}
@@ -122,6 +122,11 @@ def _objections(
                 f"{users} validation users are too few to tell that it is not worse than {name}: "
                 f"{_told(metric, gain)}"
             )
+
+
+def _below(metric: str, name: str, gain: Interval) -> str:
+    doubt = "perhaps by chance " if gain["high"] >= 0 else ""
+    return f"{doubt}below {name} ({_told(metric, gain)})"
 
 
 def _told(metric: str, gain: Interval) -> str:

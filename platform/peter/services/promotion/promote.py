@@ -14,7 +14,11 @@ ROLLED_BACK = "rolled back"  # the reason in the history by which a way back is 
 
 
 def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict[str, Any]:
-    """Make `gender@3` the champion of its task; the task's document.
+    """Make `gender@3` the champion of its task.
+
+    Returns:
+        The task's document, with the version that was `left`: the champion so far, None where there was none,
+        3 where it was that already.
 
     Raises:
         UnknownName: no such version.
@@ -29,15 +33,17 @@ def promote(workspace: Workspace, reference: str, force: bool, why: str) -> dict
     tasks.authorise(task, workspace.actor, force)
     verify.require(workspace, [*verify.others(workspace, task.name), chosen], task.name)
 
-    def move(session: Session) -> None:
+    def move(session: Session) -> int | None:
         patch = patches.get(session, reference)
+        left = aliases.version(session, tasks.hold(session, patch.task), aliases.CHAMPION)
         reason = f"promoted by hand: {why}" if why else "promoted by hand"
         aliases.move(session, patch, aliases.CHAMPION, workspace.actor, reason)
         faults.reach("task.promote:moved")
+        return left
 
-    workspace.registry.write(move)
+    left = workspace.registry.write(move)
     faults.reach("task.promote:committed")
-    return show_task(workspace, task.name)
+    return {**show_task(workspace, task.name), "left": left}
 
 
 def rollback(workspace: Workspace, reference: str, force: bool) -> dict[str, Any]:
