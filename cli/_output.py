@@ -23,7 +23,8 @@ def show(document: Document, as_json: bool, draw: Callable[[Document], Drawing])
         return
     console = _console()
     for part in draw(document):
-        console.print(part, markup=False)
+        whole = isinstance(part, str) and not console.is_terminal  # a sentence is a line to grep
+        console.print(part, markup=False, soft_wrap=whole)
 
 
 def _console() -> "Console":

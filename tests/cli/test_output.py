@@ -231,6 +231,12 @@ def test_a_page_in_a_pipe_is_not_cut(capsys):
     assert "x" * 150 in capsys.readouterr().out
 
 
+def test_a_sentence_in_a_pipe_is_one_line(capsys):
+    sentence = " ".join(["a long story"] * 40)
+    _output.show({}, False, lambda document: iter([sentence, _output.table(["a"], [["b"]])]))
+    assert capsys.readouterr().out.startswith(f"{sentence}\n")
+
+
 def test_gates_are_told_with_what_choosing_gained():
     gates = {"use": [0.5, 0.0], "open": {"mean": 0.5, "sd": 0.5}, "policies": 2}
     told, gained = _metrics.remarks("gender", _patch({"gates": gates}, blind=_around(-0.1)))
