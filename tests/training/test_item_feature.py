@@ -162,10 +162,9 @@ def test_vectors_find_the_texts_of_their_items() -> None:
 
 def test_the_row_of_unknown_items_begins_where_a_step_can_move_it() -> None:
     """From exactly 0 its first gradient would be without bound, and Adam would hold it there ever after."""
-    described = catalogue()["text"].clone()
-    described[RESERVED::4] = 0
-    shape = BackboneConfig("nextitnet", channels=16, blocks=2, max_length=10)
-    model = FeatureModel(build_backbone(shape, ITEMS, 0), counted(), {"text": described}, CONFIG).train()
+    texts = catalogue().features["text"].clone()
+    texts[RESERVED::CLASSES] = 0
+    model = FeatureModel(fresh().body, counted(), fitted(texts), CONFIG).train()
     windows = users(8, 5).windows(10).items
     model(Batch(windows[:, :-1], windows[:, 1:])).backward()
     gradient = model.encoder.tokens.grad
