@@ -35,7 +35,7 @@ def version_list(document: Document) -> Drawing:
 
 def task(document: Document) -> Drawing:
     """A task with its champion, or the version in question, beside the baselines, and its versions."""
-    shown = ("champion", "versions", "report", "plots")
+    shown = ("champion", "versions", "report", "plots", "left")
     yield facts({name: value for name, value in document.items() if name not in shown})
     if patch := document.get("report") or document["champion"]:
         yield from metric_table({document["name"]: patch})
@@ -61,10 +61,10 @@ def trained(document: Document) -> Drawing:
 def promoted(document: Document) -> Drawing:
     """What became of the champion, the task, and the words that take it back."""
     name, version, left = document["name"], document["champion"]["version"], document["left"]
-    reference, moved = f"{document['name']}@{version}", left not in (None, version)
+    reference, moved = f"{name}@{version}", left not in (None, version)
     was = f"; it was {name}@{left}" if moved else " already" if left else ""
     yield f"{reference} is the champion{was}."
-    yield from task({key: value for key, value in document.items() if key != "left"})
+    yield from task(document)
     if moved:
         yield f"Next: peter task rollback {reference}, to take it back."
 
@@ -72,7 +72,7 @@ def promoted(document: Document) -> Drawing:
 def rolled_back(document: Document) -> Drawing:
     """The task, and the words that leave the same version however often they are typed."""
     name, left = document["name"], f"{document['name']}@{document['left']}"
-    yield from task({key: value for key, value in document.items() if key != "left"})
+    yield from task(document)
     yield f"{name}@{document['champion']['version']} is champion in place of {left}."
     yield f"The same again, and no further: peter task rollback {left}"
 

@@ -20,7 +20,7 @@ class Options(DeepOptions):
 
     summary: bool = False  # on: read the body's own item table after all
     ids: bool = True  # learn a vector an item beside its features, and weights by item; off: features alone
-    encoder: Literal["pretrained", "random"] = "pretrained"  # random: the control that carries nothing over
+    encoder: Literal["pretrained", "random"] = "pretrained"  # random: the control, of random blocks
 
     def __post_init__(self) -> None:
         super().__post_init__()
